@@ -1,0 +1,36 @@
+# One verb for each thing one does here. Everything runs in .venv, made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test unit check proto bench clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: setup  ## run the hello example and print the greeting it answers over HTTP
+	$(BIN)/python examples/demo.py
+
+test: check  ## lint, types and all tests
+	$(BIN)/python -m pytest
+
+unit: setup  ## the quick tests: no containers, nothing slow
+	$(BIN)/python -m pytest -m "not containers and not slow"
+
+check: setup  ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+proto: setup  ## regenerate meshgen/v1 from protos/ (a test holds them in step)
+	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --python_out=. --pyi_out=. protos/meshgen/v1/mesh.proto
+
+bench: setup  ## the handle-call benchmark; prints a table and writes benchmarks/results.json
+	$(BIN)/python -m benchmarks.handle_calls
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

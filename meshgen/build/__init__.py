@@ -1,0 +1,1 @@
+"""The generator: from an application to a folder of files."""

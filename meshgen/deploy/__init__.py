@@ -1,0 +1,1 @@
+"""Where a mesh runs: as processes of this machine, or by an orchestrator."""

@@ -1,0 +1,171 @@
+"""A result that arrives once and may be waited for often, from any thread or event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+from meshgen.errors import BlockingCallError, DeadlineError, RequestCancelledError
+from meshgen.types import Payload
+
+_MISSING: Any = object()
+
+
+class Reply:
+    """The caller's end of one unary call.
+
+    Whoever carries out the call ends it with `resolve` or `fail`, exactly once; later outcomes are
+    ignored. The payload is decoded when somebody first asks for the value, and only then.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_cancelled",
+        "_error",
+        "_lock",
+        "_outcome",
+        "_value",
+        "_waiters",
+        "on_cancel",
+    )
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] | None = []
+        self._outcome: tuple[Payload, Callable[[Payload], Any]] | None = None
+        self._value: Any = _MISSING
+        self._error: BaseException | None = None
+        self._waiters = 0
+        self._cancelled = False
+        # Set by whoever carries out the call: tells the far side that nobody waits any more.
+        self.on_cancel: Callable[[], None] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the outcome is here."""
+        return self._callbacks is None
+
+    def resolve(self, payload: Payload, decode: Callable[[Payload], Any]) -> None:
+        """End with a value, still pickled."""
+        if self._callbacks is not None:
+            self._outcome = (payload, decode)
+            self._finish()
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error."""
+        if self._callbacks is not None:
+            self._error = error
+            self._finish()
+
+    def _finish(self) -> None:
+        with self._lock:
+            callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            callback()
+
+    def add_done_callback(self, callback: Callable[[], None]) -> None:
+        """Call back when the outcome is here, from whichever thread brings it, or at once."""
+        with self._lock:
+            if self._callbacks is not None:
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def cancel(self) -> None:
+        """Ask the far side to stop; whoever waits gets `RequestCancelledError`. Idempotent."""
+        self._cancelled = True
+        if self._callbacks is not None:
+            if self.on_cancel is not None:
+                self.on_cancel()
+            self.fail(RequestCancelledError("the request was cancelled by its caller"))
+
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called, even if the result was there already."""
+        return self._cancelled
+
+    def value(self) -> Any:
+        """The value, or the error raised. Only once `done`."""
+        if self._error is not None:
+            raise self._error
+        if self._value is _MISSING:
+            assert self._outcome is not None
+            payload, decode = self._outcome
+            try:
+                self._value = decode(payload)
+            except Exception as exc:
+                self._error = exc
+                raise
+            self._outcome = None
+        return self._value
+
+    def wait(self, timeout: float | None) -> Any:
+        """Block this thread until the value is here.
+
+        Raises:
+            BlockingCallError: This thread runs an event loop, which would stand still.
+            DeadlineError: It did not come within `timeout` seconds; the call goes on.
+        """
+        refuse_in_event_loop("response.result()", "await response")
+        if not self.done:
+            arrived = threading.Event()
+            self.add_done_callback(arrived.set)
+            if not arrived.wait(None if timeout is None else max(0.0, timeout)):
+                raise DeadlineError(f"no result within {timeout} s; the call is still running")
+        return self.value()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if not self.done:
+            waiter = wake_on(self.add_done_callback)
+            self._waiters += 1
+            try:
+                yield from waiter
+            except asyncio.CancelledError:
+                # Others may still wait for the same result: only the last one gives up the call.
+                if self._waiters == 1:
+                    self.cancel()
+                raise
+            finally:
+                self._waiters -= 1
+        return self.value()
+
+
+def wake_on(
+    subscribe: Callable[[Callable[[], None]], None],
+) -> asyncio.Future[None]:
+    """A future of the running loop that ends when the callback given to `subscribe` is called."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+    subscribe(partial(_wake, loop, threading.get_ident(), waiter))
+    return waiter
+
+
+def _wake(loop: asyncio.AbstractEventLoop, thread: int, waiter: asyncio.Future[None]) -> None:
+    if threading.get_ident() == thread:
+        _set(waiter)
+        return
+    try:
+        loop.call_soon_threadsafe(_set, waiter)
+    except RuntimeError:  # the waiting loop was closed: nobody is left to wake
+        pass
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def refuse_in_event_loop(blocking: str, instead: str) -> None:
+    """Refuse to block a thread that runs an event loop.
+
+    Raises:
+        BlockingCallError: This thread runs one.
+    """
+    if asyncio._get_running_loop() is not None:
+        raise BlockingCallError(
+            f"{blocking} would block the running event loop and every other request on it; "
+            f"use `{instead}` instead"
+        )

@@ -1,0 +1,159 @@
+"""`DeploymentHandle`: how code calls a deployment, wherever that runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from meshgen.errors import GeneratorMismatchError, OptionError, OptionTypeError
+from meshgen.serve.context import current_caller, current_request
+from meshgen.serve.response import DeploymentResponse, DeploymentResponseGenerator
+from meshgen.stub import DeploymentStub
+from meshgen.types import Caller, DeploymentID, RequestContext, new_id
+
+__all__ = ["DeploymentHandle", "DeploymentResponse", "DeploymentResponseGenerator"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandleOptions:
+    """How a handle calls. `timeout_s` is for each call from `.remote()` to its result."""
+
+    method_name: str = "__call__"
+    stream: bool = False
+    multiplexed_model_id: str = ""
+    session_id: str = ""
+    timeout_s: float | None = None
+
+    def updated(self, given: Mapping[str, Any]) -> HandleOptions:
+        """A copy with some options changed.
+
+        Raises:
+            OptionTypeError: There is no such option.
+            OptionError: A value cannot work.
+        """
+        unknown = sorted(set(given) - set(self.__slots__))
+        if unknown:
+            raise OptionTypeError(
+                f"DeploymentHandle.options() has no {', '.join(unknown)}; "
+                f"it has {', '.join(self.__slots__)}"
+            )
+        changed = replace(self, **given)
+        if changed.timeout_s is not None and changed.timeout_s <= 0:
+            raise OptionError(f"timeout_s must be positive, got {changed.timeout_s}")
+        return changed
+
+
+_DEFAULTS = HandleOptions()
+
+
+class DeploymentHandle:
+    """Calls one deployment: `handle.remote(...)`, `handle.method.remote(...)`.
+
+    Picklable, usable from any thread and any event loop, and as an argument of other calls.
+    """
+
+    __slots__ = ("_caller", "_options", "_stub")
+
+    def __init__(
+        self,
+        stub: DeploymentStub,
+        options: HandleOptions = _DEFAULTS,
+        caller: Caller | None = None,
+    ) -> None:
+        self._stub = stub
+        self._options = options
+        # A handle made for one mesh keeps to it; one that was unpickled finds its process's.
+        self._caller = caller
+
+    @property
+    def deployment_id(self) -> DeploymentID:
+        """Application and deployment that this handle calls."""
+        return self._stub.id
+
+    @property
+    def deployment_name(self) -> str:
+        """The deployment's name."""
+        return self._stub.id.name
+
+    @property
+    def app_name(self) -> str:
+        """The application's name."""
+        return self._stub.id.app
+
+    @property
+    def stub(self) -> DeploymentStub:
+        """What this handle knows of its deployment."""
+        return self._stub
+
+    def options(self, **options: Any) -> DeploymentHandle:
+        """A handle with `method_name`, `stream`, `timeout_s` (seconds) … changed; the rest stays.
+
+        Raises:
+            OptionTypeError: There is no such option.
+            OptionError: A value cannot work.
+        """
+        return DeploymentHandle(self._stub, self._options.updated(options), self._caller)
+
+    def __getattr__(self, name: str) -> DeploymentHandle:
+        if name.startswith("__"):
+            raise AttributeError(f"'DeploymentHandle' object has no attribute {name!r}")
+        return DeploymentHandle(self._stub, replace(self._options, method_name=name), self._caller)
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the method and return at once: a `DeploymentResponse`, or with `stream=True` a
+        `DeploymentResponseGenerator`.
+
+        Raises:
+            UnknownMethodError: The deployment has no such method.
+            SignatureError: The method could not accept these arguments.
+            SerializationError: An argument cannot be pickled.
+            NotServingError: No mesh runs here.
+        """
+        options = self._options
+        method = self._stub.method(options.method_name)
+        method.check(self._stub.id, args, kwargs)
+        caller = self._caller or current_caller()
+        context = self._context()
+        if options.stream:
+            stream: DeploymentResponseGenerator[Any]
+            stream = DeploymentResponseGenerator(context.request_id)
+            caller.open_stream(self._stub, method.name, (args, kwargs), context, stream.items)
+            return stream
+        if method.streams:
+            raise GeneratorMismatchError(
+                f"{self._stub.id}.{method.name} is a generator: call it by "
+                f"handle.options(stream=True).{method.name}.remote(...)"
+            )
+        response: DeploymentResponse[Any] = DeploymentResponse(context.request_id)
+        caller.submit(self._stub, method.name, (args, kwargs), context, response)
+        return response
+
+    def _context(self) -> RequestContext:
+        """The request that this call belongs to, with this handle's options and deadline."""
+        options, parent = self._options, current_request.get()
+        deadline = None if options.timeout_s is None else time.monotonic() + options.timeout_s
+        if parent is None:
+            return RequestContext(
+                request_id=new_id(),
+                multiplexed_model_id=options.multiplexed_model_id,
+                session_id=options.session_id,
+                deadline=deadline,
+            )
+        return RequestContext(
+            request_id=parent.request_id,
+            route=parent.route,
+            app_name=self._stub.id.app,
+            multiplexed_model_id=options.multiplexed_model_id,
+            session_id=options.session_id or parent.session_id,
+            deadline=min(
+                (at for at in (deadline, parent.deadline) if at is not None), default=None
+            ),
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DeploymentHandle, (self._stub, self._options)
+
+    def __repr__(self) -> str:
+        return f"DeploymentHandle(deployment={self._stub.id.name!r})"

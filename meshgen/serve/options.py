@@ -1,0 +1,208 @@
+"""The options of a deployment: what may be said, and what each value must be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypedDict
+
+from meshgen.errors import OptionError, OptionTypeError
+
+# What Ray Serve has and a mesh cannot: each with the nearest thing there is.
+_NOT_HERE = {
+    "version": "redeploying replaces the replicas; no version is needed",
+    "placement_group_bundles": "set `ray_actor_options` per deployment",
+    "placement_group_strategy": "place services by your orchestrator's own constraints",
+    "placement_group_bundle_label_selector": "use your orchestrator's own constraints",
+    "max_replicas_per_node": "use your orchestrator's own constraints",
+    "gang_scheduling_config": "scale the services by themselves",
+    "deployment_actors": "bind another deployment and call it by its handle",
+    "request_router_config": "replicas are chosen by power of two choices",
+    "rolling_update_percentage": "use your orchestrator's own update settings",
+    "max_surge_percent": "use your orchestrator's own update settings",
+    "route_prefix": "pass `route_prefix` to `serve.run`",
+}
+_ACTOR_OPTIONS = {"num_cpus", "num_gpus", "memory", "resources", "accelerator_type", "runtime_env"}
+_RUNTIME_ENV = {"pip", "env_vars", "working_dir"}
+
+
+class DeploymentKwargs(TypedDict, total=False):
+    """The keyword arguments of `@serve.deployment` and `Deployment.options`."""
+
+    name: str
+    num_replicas: int | Literal["auto"] | None
+    ray_actor_options: Mapping[str, Any] | None
+    user_config: Any
+    max_ongoing_requests: int
+    max_queued_requests: int
+    autoscaling_config: Any
+    graceful_shutdown_wait_loop_s: float
+    graceful_shutdown_timeout_s: float
+    health_check_period_s: float
+    health_check_timeout_s: float
+    max_constructor_retry_count: int
+    logging_config: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorOptions:
+    """What one replica needs of its machine. CPUs may be fractions; memory is in bytes."""
+
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+    memory: int | None = None
+    accelerator_type: str | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
+    pip: tuple[str, ...] = ()
+    env_vars: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_cpus < 0 or self.num_gpus < 0:
+            raise OptionError("num_cpus and num_gpus of ray_actor_options must not be negative")
+        if self.memory is not None and self.memory <= 0:
+            raise OptionError(f"memory of ray_actor_options must be positive, got {self.memory}")
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> ActorOptions:
+        """Read `ray_actor_options` as a user writes them.
+
+        Raises:
+            OptionError: A key is unknown, or a value cannot work.
+        """
+        unknown = sorted(set(given) - _ACTOR_OPTIONS)
+        if unknown:
+            raise OptionError(
+                f"ray_actor_options has {', '.join(unknown)}, which meshgen does not know; "
+                f"it knows {', '.join(sorted(_ACTOR_OPTIONS))}"
+            )
+        env = given.get("runtime_env") or {}
+        unknown = sorted(set(env) - _RUNTIME_ENV)
+        if unknown:
+            raise OptionError(
+                f"runtime_env has {', '.join(unknown)}, which meshgen does not know; "
+                f"it knows {', '.join(sorted(_RUNTIME_ENV))}"
+            )
+        plain = {key: value for key, value in given.items() if key != "runtime_env"}
+        return cls(
+            **{key: value for key, value in plain.items() if value is not None},
+            pip=_requirements(env.get("pip") or ()),
+            env_vars={str(key): str(value) for key, value in (env.get("env_vars") or {}).items()},
+            working_dir=env.get("working_dir"),
+        )
+
+
+def _requirements(pip: Any) -> tuple[str, ...]:
+    """`pip` as a list of requirements, a mapping with `packages`, or a requirements file's path."""
+    if isinstance(pip, Mapping):
+        pip = pip.get("packages") or ()
+    if isinstance(pip, str):
+        try:
+            with open(pip, encoding="utf-8") as file:
+                pip = [line.strip() for line in file]
+        except OSError as exc:
+            raise OptionError(f"runtime_env names the pip file {pip!r}, which: {exc}") from exc
+    if not all(isinstance(line, str) for line in pip):
+        raise OptionTypeError("pip of runtime_env must be a list of requirement strings")
+    return tuple(line for line in pip if line and not line.startswith("#"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentOptions:
+    """How one deployment runs. Times are in seconds; -1 queued requests is no bound."""
+
+    num_replicas: int = 1
+    max_ongoing_requests: int = 5
+    max_queued_requests: int = -1
+    user_config: Any = None
+    actor: ActorOptions = field(default_factory=ActorOptions)
+    graceful_shutdown_wait_loop_s: float = 2.0
+    graceful_shutdown_timeout_s: float = 20.0
+    health_check_period_s: float = 10.0
+    health_check_timeout_s: float = 30.0
+    max_constructor_retry_count: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("num_replicas", "max_ongoing_requests"):
+            _at_least_one(name, getattr(self, name))
+        if self.max_queued_requests != -1:
+            _at_least_one("max_queued_requests", self.max_queued_requests)
+        for name in (
+            "graceful_shutdown_wait_loop_s",
+            "graceful_shutdown_timeout_s",
+            "health_check_period_s",
+            "health_check_timeout_s",
+        ):
+            _not_negative(name, getattr(self, name))
+        _json(self.user_config)
+
+    def updated(self, given: Mapping[str, Any]) -> DeploymentOptions:
+        """A copy with the options that the user gave.
+
+        Raises:
+            OptionError: A value cannot work, or an option belongs to Ray clusters only.
+            OptionTypeError: There is no such option, or a value has the wrong type.
+        """
+        refuse_unknown(given)
+        changes = {key: value for key, value in given.items() if key in _FIELDS}
+        if changes.get("num_replicas", 1) is None:
+            del changes["num_replicas"]
+        changes.update(_from_autoscaling(given))
+        if given.get("ray_actor_options") is not None:
+            changes["actor"] = ActorOptions.parse(given["ray_actor_options"])
+        return replace(self, **changes)
+
+
+_FIELDS = {f.name for f in fields(DeploymentOptions)} - {"actor"}
+_KNOWN = set(DeploymentKwargs.__annotations__)
+
+
+def refuse_unknown(given: Mapping[str, Any]) -> None:
+    """Refuse options that do not exist, and those that only a Ray cluster has.
+
+    Raises:
+        OptionError: Only a Ray cluster has it; the message names the nearest thing here.
+        OptionTypeError: There is no such option.
+    """
+    for name in given:
+        if name in _NOT_HERE:
+            raise OptionError(f"@serve.deployment({name}=...) is not for a mesh: {_NOT_HERE[name]}")
+        if name not in _KNOWN:
+            raise OptionTypeError(f"@serve.deployment has no option {name!r}")
+
+
+def _from_autoscaling(given: Mapping[str, Any]) -> dict[str, int]:
+    """The number of replicas to start with, where it is left to autoscaling."""
+    config = given.get("autoscaling_config")
+    count = given.get("num_replicas")
+    if config is None:
+        return {"num_replicas": 1} if count == "auto" else {}
+    if isinstance(count, int):
+        raise OptionError("give either num_replicas or autoscaling_config, not both")
+    wanted = config if isinstance(config, Mapping) else vars(config)
+    low, high = wanted.get("min_replicas", 1), wanted.get("max_replicas", 1)
+    if high < low:
+        raise OptionError(f"autoscaling_config has max_replicas {high} below min_replicas {low}")
+    return {"num_replicas": max(1, wanted.get("initial_replicas") or low)}
+
+
+def _at_least_one(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise OptionTypeError(f"{name} must be a whole number, got {value!r}")
+    if value < 1:
+        raise OptionError(f"{name} must be at least 1, got {value}")
+
+
+def _not_negative(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise OptionTypeError(f"{name} must be a number of seconds, got {value!r}")
+    if value < 0:
+        raise OptionError(f"{name} must not be negative, got {value}")
+
+
+def _json(user_config: Any) -> None:
+    try:
+        json.dumps(user_config)
+    except (TypeError, ValueError) as exc:
+        raise OptionError(f"user_config must be JSON: {exc}") from exc

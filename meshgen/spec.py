@@ -1,0 +1,279 @@
+"""What the services of a mesh are told: `service.json` for one of them, `mesh.json` for all.
+
+A built mesh holds these files and a local one does too, so that both run the same code:
+
+    mesh.json                            applications, their routes, ingresses and stubs
+    services/<service>/service.json      what to construct, and how to run it
+    services/<service>/args.pkl          constructor arguments that JSON cannot hold
+    services/<service>/target.pkl        a class or function that cannot be imported
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pickle
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from meshgen.arguments import Arguments, pack
+from meshgen.errors import NoSuchApplicationError, SerializationError
+from meshgen.graph import Graph, Node
+from meshgen.serve.deployment import Deployment
+from meshgen.serve.options import ActorOptions, DeploymentOptions
+from meshgen.stub import DeploymentStub, MethodStub, Parameter
+from meshgen.types import DeploymentID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The class or function to serve: an import path `module:qualname`, or a pickle."""
+
+    path: str | None = None
+    pickle: bytes | None = None
+
+    def load(self) -> Callable[..., Any]:
+        """Import or unpickle it."""
+        if self.path is None:
+            assert self.pickle is not None
+            found = pickle.loads(self.pickle)
+        else:
+            module, _, qualname = self.path.partition(":")
+            found = importlib.import_module(module)
+            for part in qualname.split("."):
+                found = getattr(found, part)
+        return found.func_or_class if isinstance(found, Deployment) else found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """All that one service must know."""
+
+    stub: DeploymentStub
+    target: Target
+    arguments: Arguments
+    options: DeploymentOptions
+    callees: tuple[DeploymentID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSpec:
+    """One application as the rest of the mesh sees it. `route_prefix` None is not on HTTP."""
+
+    name: str
+    ingress: str
+    route_prefix: str | None
+    stubs: Mapping[str, DeploymentStub]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshSpec:
+    """The applications of a mesh, by name."""
+
+    apps: Mapping[str, AppSpec] = field(default_factory=dict)
+
+    def find(self, target: DeploymentID) -> DeploymentStub:
+        """A deployment's stub.
+
+        Raises:
+            NoSuchApplicationError: There is none of that name.
+        """
+        app = self.apps.get(target.app)
+        if app is None or target.name not in app.stubs:
+            raise NoSuchApplicationError(
+                f"no deployment {target.name!r} in application {target.app!r} runs in this mesh"
+            )
+        return app.stubs[target.name]
+
+    def ingress_of(self, app: str) -> DeploymentStub:
+        """The stub of an application's ingress.
+
+        Raises:
+            NoSuchApplicationError: There is no application of that name.
+        """
+        if app not in self.apps:
+            raise NoSuchApplicationError(f"no application {app!r} runs in this mesh")
+        return self.apps[app].stubs[self.apps[app].ingress]
+
+
+def app_spec(graph: Graph, route_prefix: str | None) -> AppSpec:
+    """A graph as the rest of the mesh sees it."""
+    return AppSpec(
+        name=graph.app,
+        ingress=graph.ingress.stub.id.name,
+        route_prefix=route_prefix,
+        stubs={node.stub.id.name: node.stub for node in graph.nodes},
+    )
+
+
+def service_specs(graph: Graph) -> list[ServiceSpec]:
+    """What each service of a graph is told, callees first.
+
+    Raises:
+        SerializationError: A class or argument cannot be pickled.
+    """
+    return [_service_spec(graph, node) for node in graph.nodes]
+
+
+def _service_spec(graph: Graph, node: Node) -> ServiceSpec:
+    application = node.application
+    return ServiceSpec(
+        stub=node.stub,
+        target=find_target(application.deployment.func_or_class),
+        arguments=pack(application.args, application.kwargs, graph.name_of),
+        options=application.deployment.deployment_options,
+        callees=node.callees,
+    )
+
+
+def find_target(target: Callable[..., Any]) -> Target:
+    """By import path where that leads back to the same object, else by value.
+
+    Raises:
+        SerializationError: It can be neither imported nor pickled.
+    """
+    module, qualname = target.__module__, target.__qualname__
+    if module != "__main__" and "<locals>" not in qualname and module in sys.modules:
+        path = Target(path=f"{module}:{qualname}")
+        try:
+            if path.load() is target:
+                return path
+        except AttributeError:
+            pass  # not reachable under its own name: by value, then
+    try:
+        return Target(pickle=cloudpickle.dumps(target, protocol=5))
+    except Exception as exc:
+        raise SerializationError(f"{qualname} of {module} cannot be pickled: {exc}") from exc
+
+
+def write_service(spec: ServiceSpec, folder: Path) -> None:
+    """Write `service.json` and the pickles it needs into an existing folder."""
+    for name, content in service_files(spec).items():
+        (folder / name).write_bytes(content)
+
+
+def service_files(spec: ServiceSpec) -> dict[str, bytes]:
+    """The files of one service by name."""
+    document = {
+        "deployment": spec.stub.id.name,
+        "application": spec.stub.id.app,
+        "stub": _stub_json(spec.stub),
+        "target": spec.target.path,
+        "arguments": None if spec.arguments.json is None else json.loads(spec.arguments.json),
+        "options": asdict(spec.options),
+        "callees": [callee.name for callee in spec.callees],
+    }
+    files = {"service.json": to_json(document)}
+    if spec.arguments.pickle is not None:
+        files["args.pkl"] = spec.arguments.pickle
+    if spec.target.pickle is not None:
+        files["target.pkl"] = spec.target.pickle
+    return files
+
+
+def read_service(folder: Path) -> ServiceSpec:
+    """Read back what `write_service` wrote."""
+    document = json.loads((folder / "service.json").read_bytes())
+    app = document["application"]
+    options = dict(document["options"])
+    actor = dict(options.pop("actor"))
+    actor["pip"] = tuple(actor["pip"])
+    arguments = document["arguments"]
+    return ServiceSpec(
+        stub=_read_stub(app, document["deployment"], document["stub"]),
+        target=Target(path=document["target"])
+        if document["target"]
+        else Target(pickle=(folder / "target.pkl").read_bytes()),
+        arguments=Arguments(pickle=(folder / "args.pkl").read_bytes())
+        if arguments is None
+        else Arguments(json=json.dumps(arguments)),
+        options=DeploymentOptions(actor=ActorOptions(**actor), **options),
+        callees=tuple(DeploymentID(app, name) for name in document["callees"]),
+    )
+
+
+def mesh_json(mesh: MeshSpec) -> dict[str, Any]:
+    """The `applications` of `mesh.json`."""
+    return {
+        "applications": {
+            app.name: {
+                "ingress": app.ingress,
+                "route_prefix": app.route_prefix,
+                "deployments": {name: _stub_json(stub) for name, stub in app.stubs.items()},
+            }
+            for app in mesh.apps.values()
+        }
+    }
+
+
+def write_mesh(mesh: MeshSpec, path: Path) -> None:
+    """Write `mesh.json` in one step, so that no reader sees half of it."""
+    new = path.with_suffix(".new")
+    new.write_bytes(to_json(mesh_json(mesh)))
+    os.replace(new, path)
+
+
+def read_mesh(path: Path) -> MeshSpec:
+    """Read `mesh.json`; what it holds beside the applications is for the generator."""
+    document = json.loads(path.read_bytes())
+    return MeshSpec(
+        apps={
+            name: AppSpec(
+                name=name,
+                ingress=app["ingress"],
+                route_prefix=app["route_prefix"],
+                stubs={
+                    deployment: _read_stub(name, deployment, stub)
+                    for deployment, stub in app["deployments"].items()
+                },
+            )
+            for name, app in document["applications"].items()
+        }
+    )
+
+
+def to_json(document: Any) -> bytes:
+    """JSON as meshgen writes it: indented, in the given order, with a final newline."""
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _stub_json(stub: DeploymentStub) -> dict[str, Any]:
+    return {
+        "service": stub.service,
+        "is_function": stub.is_function,
+        "open_ended": stub.open_ended,
+        "methods": {
+            method.name: {
+                "streams": method.streams,
+                "parameters": None
+                if method.parameters is None
+                else [asdict(parameter) for parameter in method.parameters],
+            }
+            for method in stub.methods.values()
+        },
+    }
+
+
+def _read_stub(app: str, name: str, document: Mapping[str, Any]) -> DeploymentStub:
+    return DeploymentStub(
+        id=DeploymentID(app, name),
+        service=document["service"],
+        is_function=document["is_function"],
+        open_ended=document["open_ended"],
+        methods={
+            method: MethodStub(
+                name=method,
+                streams=found["streams"],
+                parameters=None
+                if found["parameters"] is None
+                else tuple(Parameter(**parameter) for parameter in found["parameters"]),
+            )
+            for method, found in document["methods"].items()
+        },
+    )

@@ -1,0 +1,1 @@
+"""Generated Protobuf messages of the mesh protocol (`make proto`)."""
