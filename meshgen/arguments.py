@@ -20,6 +20,8 @@ from meshgen.errors import SerializationError
 from meshgen.serve.deployment import Application
 
 _MARK = "$deployment"
+# Python refuses to read or write decimal numbers far beyond this.
+_JSON_INT_BITS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ def pack(
     Raises:
         SerializationError: An argument cannot be pickled; the message names it.
     """
-    if all(_is_json(value) for _, value in _labelled(args, kwargs)):
-        marked = {"args": list(args), "kwargs": dict(kwargs)}
+    marked = {"args": list(args), "kwargs": dict(kwargs)}
+    if _is_json(marked):
         text = json.dumps(
             marked, default=lambda app: {_MARK: name_of(app)}, indent=2, ensure_ascii=False
         )
@@ -99,17 +101,38 @@ def _labelled(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str,
 
 def _is_json(value: Any) -> bool:
     """Whether JSON gives back the very same value."""
-    if value is None or type(value) in (str, int, bool) or isinstance(value, Application):
+    try:
+        return _has_json_types(value)
+    except RecursionError:  # it contains itself
+        return False
+
+
+def _has_json_types(value: Any) -> bool:
+    if value is None or type(value) is bool or isinstance(value, Application):
         return True
+    if type(value) is str:
+        return _is_unicode(value)
+    if type(value) is int:
+        return value.bit_length() <= _JSON_INT_BITS
     if type(value) is float:
         return math.isfinite(value)
     if type(value) is list:
-        return all(map(_is_json, value))
+        return all(map(_has_json_types, value))
     if type(value) is dict:
         return _MARK not in value and all(
-            type(key) is str and _is_json(item) for key, item in value.items()
+            type(key) is str and _has_json_types(key) and _has_json_types(item)
+            for key, item in value.items()
         )
     return False
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written to a file: no lone surrogates, as odd file names have them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no type information

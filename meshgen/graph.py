@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -60,8 +61,11 @@ def build_graph(root: Application, *, app: str = "default") -> Graph:
         raise OptionTypeError(
             f"expected an Application, as Deployment.bind() returns it, but got {root!r}"
         )
-    if not isinstance(app, str) or not app:
-        raise OptionError("an application's name must be a non-empty string")
+    if not isinstance(app, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", app, re.ASCII):
+        raise OptionError(
+            "an application's name must be letters, digits, '-', '_' and '.', and begin with a "
+            f"letter or digit; got {app!r}"
+        )
     walk = _Walk(app=app)
     walk.visit(root)
     problems = walk.problems + _name_problems(walk.nodes)
@@ -104,6 +108,7 @@ class _Walk:
             id=DeploymentID(self.app, name),
             service=ServiceName(name),
             methods=method_stubs(target),
+            max_queued_requests=application.deployment.max_queued_requests,
             is_function=not isinstance(target, type),
             open_ended=isinstance(target, type) and hasattr(target, "__getattr__"),
         )

@@ -11,7 +11,7 @@ from meshgen.errors import DeadlineError, RequestCancelledError
 from meshgen.reply import refuse_in_event_loop, wake_on
 from meshgen.types import Payload
 
-_ItemBatch = deque[Payload]
+_NOTHING_YET: Any = object()
 
 
 class ItemBuffer:
@@ -22,8 +22,10 @@ class ItemBuffer:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._items: _ItemBatch = deque()
+        # Reentrant: a stream that nobody holds any more is cancelled by the garbage collector,
+        # which runs on any thread, one that is inside of a method here included.
+        self._lock = threading.RLock()
+        self._items: deque[Payload] = deque()
         self._ended = False
         self._error: BaseException | None = None
         self._decode: Callable[[Payload], Any] | None = None
@@ -33,35 +35,47 @@ class ItemBuffer:
         self.on_cancel: Callable[[], None] | None = None
 
     def put(self, items: Sequence[Payload], decode: Callable[[Payload], Any]) -> None:
-        """Add items that arrived together."""
-        with self._lock:
-            self._decode = decode
-            self._items.extend(items)
-        self._fire(self._on_arrival)
-
-    def end(self, error: BaseException | None = None) -> None:
-        """No more items; with `error`, because of it. Only the first end counts."""
+        """Add items that arrived together; ignored after the end."""
         with self._lock:
             if self._ended:
                 return
-            self._ended = True
-            self._error = error
-        self._fire(self._on_arrival)
-        self._fire(self._on_drained)
+            self._decode = decode
+            self._items.extend(items)
+            waiting = _emptied(self._on_arrival)
+        _call(waiting)
 
-    async def drained(self) -> None:
-        """Return once the consumer has taken every item, or the stream has ended."""
-        while not self._ended and self._items:
-            await wake_on(self._subscriber(self._on_drained, lambda: not self._items))
+    def end(self, error: BaseException | None = None) -> None:
+        """No more items; with `error`, because of it. Only the first end counts."""
+        self._end(error, keep_items=True)
 
     def cancel(self) -> None:
         """Stop the producer; the consumer gets `RequestCancelledError` next. Idempotent."""
-        if self._ended:
-            return
-        self._items.clear()
-        if self.on_cancel is not None:
+        error = RequestCancelledError("the stream was cancelled by its caller")
+        if self._end(error, keep_items=False) and self.on_cancel is not None:
             self.on_cancel()
-        self.end(RequestCancelledError("the stream was cancelled by its caller"))
+
+    def _end(self, error: BaseException | None, *, keep_items: bool) -> bool:
+        """Whether this was the first end."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._ended = True
+            self._error = error
+            if not keep_items:
+                self._items.clear()
+            waiting = _emptied(self._on_arrival) + _emptied(self._on_drained)
+        _call(waiting)
+        return True
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more items will come, taken or not."""
+        return self._ended
+
+    async def drained(self) -> None:
+        """Return once the consumer has taken every item, or the stream has ended."""
+        while self._items and not self._ended:
+            await wake_on(self._subscribe_drained)
 
     async def next(self) -> Any:
         """The next item.
@@ -69,9 +83,9 @@ class ItemBuffer:
         Raises:
             StopAsyncIteration: The stream has ended.
         """
-        while not self._ready():
-            await wake_on(self._subscriber(self._on_arrival, self._ready))
-        return self._take(StopAsyncIteration)
+        while (item := self._take(StopAsyncIteration)) is _NOTHING_YET:
+            await wake_on(self._subscribe_arrival)
+        return item
 
     def next_blocking(self, timeout: float | None = None) -> Any:
         """The next item, blocking this thread until it is here.
@@ -82,43 +96,55 @@ class ItemBuffer:
             DeadlineError: Nothing came within `timeout` seconds.
         """
         refuse_in_event_loop("`for item in response`", "async for item in response")
-        while not self._ready():
+        while (item := self._take(StopIteration)) is _NOTHING_YET:
             arrived = threading.Event()
-            self._subscriber(self._on_arrival, self._ready)(arrived.set)
+            self._subscribe_arrival(arrived.set)
             if not arrived.wait(timeout):
                 raise DeadlineError(f"no item within {timeout} s; the stream is still open")
-        return self._take(StopIteration)
-
-    def _ready(self) -> bool:
-        return bool(self._items) or self._ended
+        return item
 
     def _take(self, exhausted: type[StopIteration] | type[StopAsyncIteration]) -> Any:
-        if self._items:
+        """The next item decoded, the end raised, or `_NOTHING_YET`."""
+        with self._lock:
+            if not self._items:
+                return self._at_the_end(exhausted)
             item = self._items.popleft()
-            if not self._items and self._on_drained:
-                self._fire(self._on_drained)
-            assert self._decode is not None
-            return self._decode(item)
+            waiting = [] if self._items else _emptied(self._on_drained)
+            decode = self._decode
+        _call(waiting)
+        assert decode is not None
+        return decode(item)
+
+    def _at_the_end(self, exhausted: type[StopIteration] | type[StopAsyncIteration]) -> Any:
+        if not self._ended:
+            return _NOTHING_YET
         if self._error is None:
             raise exhausted
         error, self._error = self._error, None
         raise error
 
-    def _subscriber(
-        self, callbacks: list[Callable[[], None]], already: Callable[[], bool]
-    ) -> Callable[[Callable[[], None]], None]:
-        def subscribe(callback: Callable[[], None]) -> None:
-            with self._lock:
-                if not already() and not self._ended:
-                    callbacks.append(callback)
-                    return
-            callback()
-
-        return subscribe
-
-    def _fire(self, callbacks: list[Callable[[], None]]) -> None:
+    def _subscribe_arrival(self, callback: Callable[[], None]) -> None:
         with self._lock:
-            waiting = callbacks[:]
-            callbacks.clear()
-        for callback in waiting:
-            callback()
+            if not self._items and not self._ended:
+                self._on_arrival.append(callback)
+                return
+        callback()
+
+    def _subscribe_drained(self, callback: Callable[[], None]) -> None:
+        with self._lock:
+            if self._items and not self._ended:
+                self._on_drained.append(callback)
+                return
+        callback()
+
+
+def _emptied(callbacks: list[Callable[[], None]]) -> list[Callable[[], None]]:
+    """The callbacks that wait, taken off their list. Called with the lock held."""
+    waiting = callbacks[:]
+    callbacks.clear()
+    return waiting
+
+
+def _call(callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        callback()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 import unicodedata
 
@@ -25,12 +26,16 @@ class ServiceName(str):
 
 
 class ProtoName(str):
-    """A package or file name in lower_snake_case: `SpanishResponder` → `spanish_responder`."""
+    """A package or file name in lower_snake_case: `SpanishResponder` → `spanish_responder`.
+
+    Words reserved in .proto files or in Python, whose generated modules it names, get a `_`.
+    """
 
     def __new__(cls, name: str) -> ProtoName:
         """Derive it from a deployment's or application's name."""
         snake = "_".join(words(name))
-        return super().__new__(cls, f"{snake}_" if snake in _PROTO_WORDS else snake)
+        reserved = snake in _PROTO_WORDS or keyword.iskeyword(snake)
+        return super().__new__(cls, f"{snake}_" if reserved else snake)
 
 
 class MessageName(str):

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Generator
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 from meshgen.errors import BlockingCallError, DeadlineError, RequestCancelledError
@@ -28,6 +29,7 @@ class Reply:
         "_error",
         "_lock",
         "_outcome",
+        "_traceback",
         "_value",
         "_waiters",
         "on_cancel",
@@ -39,6 +41,7 @@ class Reply:
         self._outcome: tuple[Payload, Callable[[Payload], Any]] | None = None
         self._value: Any = _MISSING
         self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None
         self._waiters = 0
         self._cancelled = False
         # Set by whoever carries out the call: tells the far side that nobody waits any more.
@@ -51,21 +54,32 @@ class Reply:
 
     def resolve(self, payload: Payload, decode: Callable[[Payload], Any]) -> None:
         """End with a value, still pickled."""
-        if self._callbacks is not None:
-            self._outcome = (payload, decode)
-            self._finish()
+        self._end((payload, decode), None)
 
     def fail(self, error: BaseException) -> None:
         """End with an error."""
-        if self._callbacks is not None:
-            self._error = error
-            self._finish()
+        self._end(None, error)
 
-    def _finish(self) -> None:
+    def _end(
+        self,
+        outcome: tuple[Payload, Callable[[Payload], Any]] | None,
+        error: BaseException | None,
+    ) -> bool:
+        """Whether this was the first outcome; only that one counts."""
         with self._lock:
             callbacks, self._callbacks = self._callbacks, None
-        for callback in callbacks or ():
+            if callbacks is None:
+                return False
+            self._outcome = outcome
+            self._keep(error)
+        for callback in callbacks:
             callback()
+        return True
+
+    def _keep(self, error: BaseException | None) -> None:
+        # Each `raise` adds to an exception's traceback: `value` starts from this one every time.
+        self._error = error
+        self._traceback = None if error is None else error.__traceback__
 
     def add_done_callback(self, callback: Callable[[], None]) -> None:
         """Call back when the outcome is here, from whichever thread brings it, or at once."""
@@ -78,10 +92,9 @@ class Reply:
     def cancel(self) -> None:
         """Ask the far side to stop; whoever waits gets `RequestCancelledError`. Idempotent."""
         self._cancelled = True
-        if self._callbacks is not None:
-            if self.on_cancel is not None:
-                self.on_cancel()
-            self.fail(RequestCancelledError("the request was cancelled by its caller"))
+        error = RequestCancelledError("the request was cancelled by its caller")
+        if self._end(None, error) and self.on_cancel is not None:
+            self.on_cancel()
 
     def cancelled(self) -> bool:
         """Whether `cancel` was called, even if the result was there already."""
@@ -89,18 +102,24 @@ class Reply:
 
     def value(self) -> Any:
         """The value, or the error raised. Only once `done`."""
+        if self._outcome is not None:
+            self._decode()
         if self._error is not None:
-            raise self._error
-        if self._value is _MISSING:
-            assert self._outcome is not None
+            raise self._error.with_traceback(self._traceback)
+        assert self._value is not _MISSING
+        return self._value
+
+    def _decode(self) -> None:
+        with self._lock:
+            if self._outcome is None:  # another thread was quicker
+                return
             payload, decode = self._outcome
             try:
                 self._value = decode(payload)
             except Exception as exc:
-                self._error = exc
-                raise
+                self._keep(exc)
+            # Last: who sees no outcome takes the value without the lock.
             self._outcome = None
-        return self._value
 
     def wait(self, timeout: float | None) -> Any:
         """Block this thread until the value is here.
@@ -112,25 +131,39 @@ class Reply:
         refuse_in_event_loop("response.result()", "await response")
         if not self.done:
             arrived = threading.Event()
-            self.add_done_callback(arrived.set)
-            if not arrived.wait(None if timeout is None else max(0.0, timeout)):
+            self._join(arrived.set)
+            try:
+                in_time = arrived.wait(None if timeout is None else max(0.0, timeout))
+            finally:
+                self._leave(arrived.set)
+            if not in_time:
                 raise DeadlineError(f"no result within {timeout} s; the call is still running")
         return self.value()
 
     def __await__(self) -> Generator[Any, None, Any]:
         if not self.done:
-            waiter = wake_on(self.add_done_callback)
-            self._waiters += 1
+            waiter = wake_on(self._join)
             try:
                 yield from waiter
-            except asyncio.CancelledError:
+            except BaseException as exc:
                 # Others may still wait for the same result: only the last one gives up the call.
-                if self._waiters == 1:
+                if self._leave() and isinstance(exc, asyncio.CancelledError):
                     self.cancel()
                 raise
-            finally:
-                self._waiters -= 1
         return self.value()
+
+    def _join(self, callback: Callable[[], None]) -> None:
+        with self._lock:
+            self._waiters += 1
+        self.add_done_callback(callback)
+
+    def _leave(self, callback: Callable[[], None] | None = None) -> bool:
+        """Whether nobody waits any more."""
+        with self._lock:
+            self._waiters -= 1
+            if callback is not None and self._callbacks is not None:
+                self._callbacks.remove(callback)
+            return self._waiters == 0
 
 
 def wake_on(
@@ -144,11 +177,11 @@ def wake_on(
 
 
 def _wake(loop: asyncio.AbstractEventLoop, thread: int, waiter: asyncio.Future[None]) -> None:
-    if threading.get_ident() == thread:
-        _set(waiter)
-        return
     try:
-        loop.call_soon_threadsafe(_set, waiter)
+        if threading.get_ident() == thread:
+            _set(waiter)
+        else:
+            loop.call_soon_threadsafe(_set, waiter)
     except RuntimeError:  # the waiting loop was closed: nobody is left to wake
         pass
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from meshgen.errors import OptionError
 
@@ -14,8 +16,8 @@ from meshgen.errors import OptionError
 class Settings:
     """One process's place in its mesh. `mesh_file` is set by `MESHGEN_MESH_FILE`, and so on.
 
-    `resolver` is a template for the address of a service: `unix:/run/x/{app}/{service}`, a folder
-    with one socket for each replica, or `dns:{service}:50051`, a name with one address for each.
+    `resolver` says how replicas are found: `unix:FOLDER`, where each service has a folder with one
+    socket for each replica, or `dns:{service}:50051`, a name with one address for each.
     """
 
     # Where mesh.json is.
@@ -33,6 +35,8 @@ class Settings:
     # The gateway's HTTP address.
     http_host: str = "127.0.0.1"
     http_port: int = 8000
+    # A listening socket that the supervisor has bound already, in place of host and port.
+    http_fd: int = -1
     # File descriptor that ends when the supervisor does, and one to report the phase on.
     lifeline_fd: int = -1
     report_fd: int = -1
@@ -52,8 +56,7 @@ class Settings:
         for required in ("mesh_file", "resolver"):
             if required not in found:
                 raise OptionError(f"{variable(required)} is not set: this process has no mesh")
-        read = {name: _READERS.get(name, str)(value) for name, value in found.items()}
-        return cls(**read)
+        return cls(**{name: _read(name, value) for name, value in found.items()})
 
     def environment(self) -> dict[str, str]:
         """The variables that `from_environment` would read these settings from."""
@@ -63,16 +66,35 @@ class Settings:
         }
 
 
-_READERS = {
-    "mesh_file": Path,
-    "service_dir": Path,
-    "certs": Path,
-    "http_port": int,
-    "lifeline_fd": int,
-    "report_fd": int,
-}
+_PATHS = {"mesh_file", "service_dir", "certs"}
+_NUMBERS = {"http_port", "http_fd", "lifeline_fd", "report_fd"}
+
+
+def _read(name: str, value: str) -> Any:
+    if name in _PATHS:
+        return Path(value)
+    if name not in _NUMBERS:
+        return value
+    try:
+        return int(value)
+    except ValueError as exc:
+        raise OptionError(f"{variable(name)} must be a whole number, got {value!r}") from exc
 
 
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return f"MESHGEN_{name.upper()}"
+
+
+def socket_folder(root: Path, app: str, service: str) -> Path:
+    """Where the sockets of a service's replicas are, below the folder of a local mesh.
+
+    The path of a Unix socket has about a hundred bytes: long names are cut and told apart by hash.
+    """
+    return root / "sockets" / _short(app) / _short(service)
+
+
+def _short(name: str) -> str:
+    if len(name) <= 20:
+        return name
+    return f"{name[:11]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

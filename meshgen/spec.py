@@ -23,7 +23,7 @@ from typing import Any
 import cloudpickle
 
 from meshgen.arguments import Arguments, pack
-from meshgen.errors import NoSuchApplicationError, SerializationError
+from meshgen.errors import BuildError, NoSuchApplicationError, SerializationError
 from meshgen.graph import Graph, Node
 from meshgen.serve.deployment import Deployment
 from meshgen.serve.options import ActorOptions, DeploymentOptions
@@ -47,8 +47,13 @@ class Target:
             module, _, qualname = self.path.partition(":")
             found = importlib.import_module(module)
             for part in qualname.split("."):
-                found = getattr(found, part)
-        return found.func_or_class if isinstance(found, Deployment) else found
+                found = getattr(_undecorated(found), part)
+        target: Callable[..., Any] = _undecorated(found)
+        return target
+
+
+def _undecorated(found: Any) -> Any:
+    return found.func_or_class if isinstance(found, Deployment) else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +121,17 @@ def service_specs(graph: Graph) -> list[ServiceSpec]:
     """What each service of a graph is told, callees first.
 
     Raises:
-        SerializationError: A class or argument cannot be pickled.
+        BuildError: Classes or arguments cannot be pickled; lists every one.
     """
-    return [_service_spec(graph, node) for node in graph.nodes]
+    specs, problems = [], []
+    for node in graph.nodes:
+        try:
+            specs.append(_service_spec(graph, node))
+        except SerializationError as exc:
+            problems.append(f"{node.stub.id.name}: {exc}")
+    if problems:
+        raise BuildError(problems)
+    return specs
 
 
 def _service_spec(graph: Graph, node: Node) -> ServiceSpec:
@@ -248,6 +261,7 @@ def _stub_json(stub: DeploymentStub) -> dict[str, Any]:
         "service": stub.service,
         "is_function": stub.is_function,
         "open_ended": stub.open_ended,
+        "max_queued_requests": stub.max_queued_requests,
         "methods": {
             method.name: {
                 "streams": method.streams,
@@ -266,6 +280,7 @@ def _read_stub(app: str, name: str, document: Mapping[str, Any]) -> DeploymentSt
         service=document["service"],
         is_function=document["is_function"],
         open_ended=document["open_ended"],
+        max_queued_requests=document["max_queued_requests"],
         methods={
             method: MethodStub(
                 name=method,

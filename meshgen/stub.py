@@ -92,6 +92,8 @@ class DeploymentStub:
     methods: Mapping[str, MethodStub] = field(default_factory=dict)
     is_function: bool = False
     open_ended: bool = False
+    # How many calls one caller may hold back; -1 is no bound.
+    max_queued_requests: int = -1
 
     def method(self, name: str) -> MethodStub:
         """The method's stub.
@@ -128,10 +130,9 @@ def method_stubs(target: Callable[..., Any]) -> dict[str, MethodStub]:
         if name == "__call__" and not _defines_call(target):
             continue
         static = inspect.getattr_static(target, name)
-        member = getattr(target, name)
+        member = getattr(target, name, None)
         if callable(member) and not inspect.isclass(static):
-            bound = isinstance(static, (staticmethod, classmethod))
-            found[name] = _method_stub(name, member, bound=bound)
+            found[name] = _method_stub(name, member, bound=not _takes_self(static))
     return found
 
 
@@ -139,9 +140,14 @@ def _defines_call(cls: type) -> bool:
     return any("__call__" in base.__dict__ for base in cls.__mro__)
 
 
+def _takes_self(static: Any) -> bool:
+    # What is no descriptor (a partial, a callable object, a builtin) is called as it is.
+    return hasattr(static, "__get__") and not isinstance(static, (staticmethod, classmethod))
+
+
 def _method_stub(name: str, member: Callable[..., Any], *, bound: bool) -> MethodStub:
-    plain = inspect.unwrap(member)
-    streams = inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain)
+    # Not unwrapped: a decorator may gather what the generator inside of it yields.
+    streams = inspect.isgeneratorfunction(member) or inspect.isasyncgenfunction(member)
     try:
         parameters = list(inspect.signature(member).parameters.values())
     except (TypeError, ValueError):

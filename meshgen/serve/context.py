@@ -54,7 +54,8 @@ def current_caller() -> Caller:
     Raises:
         NotServingError: No mesh runs in or is served by this process.
     """
-    caller = scoped_caller.get() or process.caller
+    scoped = scoped_caller.get()
+    caller = process.caller if scoped is None else scoped
     if caller is None:
         raise NotServingError(
             "no mesh runs in this process: call serve.run(app) before using a handle"

@@ -26,7 +26,11 @@ class Deployment(Generic[P, R]):
         self.name = name
         self.deployment_options = options
 
-    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Application:
+    @overload
+    def bind(self) -> Application: ...  # of a function, whose parameters belong to its calls
+    @overload
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Application: ...
+    def bind(self, *args: Any, **kwargs: Any) -> Application:
         """An application of this deployment, constructed with these arguments.
 
         Applications among the arguments, at any depth, become handles in the constructor.
@@ -42,14 +46,10 @@ class Deployment(Generic[P, R]):
 
         Raises:
             OptionError: A value cannot work.
-            OptionTypeError: There is no such option.
+            OptionTypeError: There is no such option, or `func_or_class` is neither.
         """
-        given = dict(options)
-        return Deployment(
-            func_or_class or self.func_or_class,
-            _check_name(given.pop("name", self.name)),
-            self.deployment_options.updated(given),
-        )
+        target: Any = self.func_or_class if func_or_class is None else func_or_class
+        return _deployment(target, {"name": self.name, **options}, self.deployment_options)
 
     @property
     def num_replicas(self) -> int:
@@ -135,17 +135,29 @@ def deployment(
     """
 
     def decorate(target: Callable[..., Any]) -> Deployment[..., Any]:
-        if not (inspect.isclass(target) or inspect.isroutine(target)):
-            raise OptionTypeError(
-                f"@serve.deployment is for classes and functions, not for {target!r}"
-            )
-        given = dict(options)
-        name = _check_name(given.pop("name", None) or target.__name__)
-        if given.get("user_config") is not None and not inspect.isclass(target):
-            raise OptionError(f"{name} is a function: user_config needs a class with `reconfigure`")
-        return Deployment(target, name, DeploymentOptions().updated(given))
+        return _deployment(target, dict(options), DeploymentOptions())
 
-    return decorate(_func_or_class) if callable(_func_or_class) else decorate
+    return decorate if _func_or_class is None else decorate(_func_or_class)
+
+
+def _deployment(
+    target: Callable[P, R], given: dict[str, Any], base: DeploymentOptions
+) -> Deployment[P, R]:
+    if not _is_deployable(target):
+        raise OptionTypeError(
+            f"@serve.deployment is for classes and functions, not for {target!r}; "
+            "options such as the name go by keyword"
+        )
+    name = given.pop("name", None)
+    name = _check_name(target.__name__ if name is None else name)
+    options = base.updated(given)
+    if options.user_config is not None and not inspect.isclass(target):
+        raise OptionError(f"{name} is a function: user_config needs a class with `reconfigure`")
+    return Deployment(target, name, options)
+
+
+def _is_deployable(target: object) -> bool:
+    return inspect.isclass(target) or inspect.isroutine(target)
 
 
 def _check_name(name: Any) -> str:

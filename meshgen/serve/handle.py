@@ -39,10 +39,22 @@ class HandleOptions:
                 f"DeploymentHandle.options() has no {', '.join(unknown)}; "
                 f"it has {', '.join(self.__slots__)}"
             )
+        for name, value in given.items():
+            if isinstance(value, bool) != (name == "stream") or not isinstance(value, _TYPES[name]):
+                raise OptionTypeError(f"{name} of DeploymentHandle.options() cannot be {value!r}")
         changed = replace(self, **given)
-        if changed.timeout_s is not None and changed.timeout_s <= 0:
+        if changed.timeout_s is not None and not changed.timeout_s > 0:
             raise OptionError(f"timeout_s must be positive, got {changed.timeout_s}")
         return changed
+
+
+_TYPES = {
+    "method_name": str,
+    "stream": bool,
+    "multiplexed_model_id": str,
+    "session_id": str,
+    "timeout_s": int | float | None,
+}
 
 
 _DEFAULTS = HandleOptions()
@@ -101,7 +113,7 @@ class DeploymentHandle:
             raise AttributeError(f"'DeploymentHandle' object has no attribute {name!r}")
         return DeploymentHandle(self._stub, replace(self._options, method_name=name), self._caller)
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the method and return at once: a `DeploymentResponse`, or with `stream=True` a
         `DeploymentResponseGenerator`.
 
@@ -137,6 +149,7 @@ class DeploymentHandle:
         if parent is None:
             return RequestContext(
                 request_id=new_id(),
+                app_name=self._stub.id.app,
                 multiplexed_model_id=options.multiplexed_model_id,
                 session_id=options.session_id,
                 deadline=deadline,

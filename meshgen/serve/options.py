@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypedDict
 
@@ -11,6 +12,7 @@ from meshgen.errors import OptionError, OptionTypeError
 
 # What Ray Serve has and a mesh cannot: each with the nearest thing there is.
 _NOT_HERE = {
+    "backpressure_config": "set `max_queued_requests`",
     "version": "redeploying replaces the replicas; no version is needed",
     "placement_group_bundles": "set `ray_actor_options` per deployment",
     "placement_group_strategy": "place services by your orchestrator's own constraints",
@@ -59,10 +61,13 @@ class ActorOptions:
     working_dir: str | None = None
 
     def __post_init__(self) -> None:
-        if self.num_cpus < 0 or self.num_gpus < 0:
-            raise OptionError("num_cpus and num_gpus of ray_actor_options must not be negative")
-        if self.memory is not None and self.memory <= 0:
-            raise OptionError(f"memory of ray_actor_options must be positive, got {self.memory}")
+        for name in ("num_cpus", "num_gpus"):
+            _not_negative(f"{name} of ray_actor_options", getattr(self, name))
+        if self.memory is not None:
+            _positive("memory of ray_actor_options", self.memory)
+        for name in ("accelerator_type", "working_dir"):
+            if not isinstance(getattr(self, name), str | None):
+                raise OptionTypeError(f"{name} must be a string, got {getattr(self, name)!r}")
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> ActorOptions:
@@ -70,40 +75,48 @@ class ActorOptions:
 
         Raises:
             OptionError: A key is unknown, or a value cannot work.
+            OptionTypeError: A value has the wrong type.
         """
-        unknown = sorted(set(given) - _ACTOR_OPTIONS)
-        if unknown:
-            raise OptionError(
-                f"ray_actor_options has {', '.join(unknown)}, which meshgen does not know; "
-                f"it knows {', '.join(sorted(_ACTOR_OPTIONS))}"
-            )
-        env = given.get("runtime_env") or {}
-        unknown = sorted(set(env) - _RUNTIME_ENV)
-        if unknown:
-            raise OptionError(
-                f"runtime_env has {', '.join(unknown)}, which meshgen does not know; "
-                f"it knows {', '.join(sorted(_RUNTIME_ENV))}"
-            )
-        plain = {key: value for key, value in given.items() if key != "runtime_env"}
+        plain = _mapping("ray_actor_options", given, _ACTOR_OPTIONS)
+        env = _mapping("runtime_env", plain.pop("runtime_env", {}), _RUNTIME_ENV)
+        plain["resources"] = _mapping("resources of ray_actor_options", plain.get("resources", {}))
+        for name, amount in plain["resources"].items():
+            _not_negative(f"{name} of ray_actor_options", amount)
+        if isinstance(plain.get("memory"), float) and math.isfinite(plain["memory"]):
+            plain["memory"] = int(plain["memory"])
+        env_vars = _mapping("env_vars of runtime_env", env.get("env_vars", {}))
         return cls(
-            **{key: value for key, value in plain.items() if value is not None},
-            pip=_requirements(env.get("pip") or ()),
-            env_vars={str(key): str(value) for key, value in (env.get("env_vars") or {}).items()},
+            **plain,
+            pip=_requirements(env.get("pip", ())),
+            env_vars={str(key): str(value) for key, value in env_vars.items()},
             working_dir=env.get("working_dir"),
         )
+
+
+def _mapping(what: str, given: Any, known: set[str] | None = None) -> dict[str, Any]:
+    """What is set in a mapping, which has known keys only."""
+    if not isinstance(given, Mapping):
+        raise OptionTypeError(f"{what} must be a mapping, got {given!r}")
+    unknown = sorted(map(str, given.keys() - known)) if known is not None else []
+    if known is not None and unknown:
+        raise OptionError(
+            f"{what} has {', '.join(unknown)}, which meshgen does not know; "
+            f"it knows {', '.join(sorted(known))}"
+        )
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _requirements(pip: Any) -> tuple[str, ...]:
     """`pip` as a list of requirements, a mapping with `packages`, or a requirements file's path."""
     if isinstance(pip, Mapping):
-        pip = pip.get("packages") or ()
+        pip = pip.get("packages", ())
     if isinstance(pip, str):
         try:
             with open(pip, encoding="utf-8") as file:
                 pip = [line.strip() for line in file]
         except OSError as exc:
             raise OptionError(f"runtime_env names the pip file {pip!r}, which: {exc}") from exc
-    if not all(isinstance(line, str) for line in pip):
+    if not isinstance(pip, Iterable) or not all(isinstance(line, str) for line in pip):
         raise OptionTypeError("pip of runtime_env must be a list of requirement strings")
     return tuple(line for line in pip if line and not line.startswith("#"))
 
@@ -121,20 +134,17 @@ class DeploymentOptions:
     graceful_shutdown_timeout_s: float = 20.0
     health_check_period_s: float = 10.0
     health_check_timeout_s: float = 30.0
-    max_constructor_retry_count: int = 20
+    max_constructor_retry_count: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("num_replicas", "max_ongoing_requests"):
+        for name in ("num_replicas", "max_ongoing_requests", "max_constructor_retry_count"):
             _at_least_one(name, getattr(self, name))
         if self.max_queued_requests != -1:
             _at_least_one("max_queued_requests", self.max_queued_requests)
-        for name in (
-            "graceful_shutdown_wait_loop_s",
-            "graceful_shutdown_timeout_s",
-            "health_check_period_s",
-            "health_check_timeout_s",
-        ):
+        for name in ("graceful_shutdown_wait_loop_s", "graceful_shutdown_timeout_s"):
             _not_negative(name, getattr(self, name))
+        for name in ("health_check_period_s", "health_check_timeout_s"):
+            _positive(name, getattr(self, name))
         _json(self.user_config)
 
     def updated(self, given: Mapping[str, Any]) -> DeploymentOptions:
@@ -180,29 +190,52 @@ def _from_autoscaling(given: Mapping[str, Any]) -> dict[str, int]:
         return {"num_replicas": 1} if count == "auto" else {}
     if isinstance(count, int):
         raise OptionError("give either num_replicas or autoscaling_config, not both")
+    if not isinstance(config, Mapping) and not hasattr(config, "__dict__"):
+        raise OptionTypeError(f"autoscaling_config must be a mapping, got {config!r}")
     wanted = config if isinstance(config, Mapping) else vars(config)
     low, high = wanted.get("min_replicas", 1), wanted.get("max_replicas", 1)
+    start = wanted.get("initial_replicas")
+    counts = {"min_replicas": low, "max_replicas": high, "initial_replicas": start or low}
+    for name, number in counts.items():
+        _whole(f"{name} of autoscaling_config", number)
+        _not_negative(f"{name} of autoscaling_config", number)
     if high < low:
         raise OptionError(f"autoscaling_config has max_replicas {high} below min_replicas {low}")
-    return {"num_replicas": max(1, wanted.get("initial_replicas") or low)}
+    return {"num_replicas": max(1, start or low)}
 
 
 def _at_least_one(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise OptionTypeError(f"{name} must be a whole number, got {value!r}")
+    _whole(name, value)
     if value < 1:
         raise OptionError(f"{name} must be at least 1, got {value}")
 
 
+def _whole(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise OptionTypeError(f"{name} must be a whole number, got {value!r}")
+
+
 def _not_negative(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise OptionTypeError(f"{name} must be a number of seconds, got {value!r}")
+    _finite(name, value)
     if value < 0:
         raise OptionError(f"{name} must not be negative, got {value}")
 
 
+def _positive(name: str, value: Any) -> None:
+    _finite(name, value)
+    if value <= 0:
+        raise OptionError(f"{name} must be positive, got {value}")
+
+
+def _finite(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise OptionTypeError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise OptionError(f"{name} must be finite, got {value}")
+
+
 def _json(user_config: Any) -> None:
     try:
-        json.dumps(user_config)
+        json.dumps(user_config, ensure_ascii=False).encode()
     except (TypeError, ValueError) as exc:
         raise OptionError(f"user_config must be JSON: {exc}") from exc

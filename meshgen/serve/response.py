@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import suppress
 from typing import Any, Generic, NoReturn, TypeVar
 
-from meshgen.errors import GeneratorMismatchError, SerializationError
+from meshgen.errors import GeneratorMismatchError, NotServingError, SerializationError
 from meshgen.items import ItemBuffer
 from meshgen.reply import Reply
 
@@ -49,7 +50,10 @@ class DeploymentResponse(Reply, Generic[T]):
 
 
 class DeploymentResponseGenerator(Generic[T]):
-    """The items of a streaming call: `async for` in a loop, `for` elsewhere."""
+    """The items of a streaming call: `async for` in a loop, `for` elsewhere.
+
+    One that is dropped before its end, as by `break`, stops the producer.
+    """
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -89,6 +93,11 @@ class DeploymentResponseGenerator(Generic[T]):
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
         return self._cancelled
+
+    def __del__(self) -> None:
+        # Nobody is left to take items: a producer that waits for that would never leave its slot.
+        with suppress(NotServingError):  # the mesh is gone already, and the producer with it
+            self.items.cancel()
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise SerializationError("the items of a streaming call cannot be passed to another call")

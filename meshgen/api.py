@@ -1,0 +1,135 @@
+"""`serve.run` and its companions: the top of the public API, loaded on first use."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from meshgen.driver import Driver
+from meshgen.errors import OptionError, OptionTypeError
+from meshgen.graph import build_graph
+from meshgen.reply import refuse_in_event_loop
+from meshgen.serve.config import HTTPOptions
+from meshgen.serve.context import current_caller, current_replica, process
+from meshgen.serve.deployment import Application
+from meshgen.serve.handle import DeploymentHandle
+from meshgen.serve.schema import ServeStatus
+from meshgen.types import DeploymentID
+
+logger = logging.getLogger("meshgen")
+
+
+class _State:
+    """The driver of this program, made by the first `run` or `start`."""
+
+    driver: Driver | None = None
+    lock = threading.Lock()
+
+
+def start(http_options: HTTPOptions | dict[str, object] | None = None) -> None:
+    """Prepare to run applications; needed only to say where HTTP is served.
+
+    Raises:
+        OptionError: A value cannot work.
+        OptionTypeError: There is no such option.
+    """
+    with _State.lock:
+        if _State.driver is not None:
+            logger.warning("serve.start: a mesh runs already; its options stay as they are")
+            return
+        _State.driver = Driver(_http_options(http_options))
+
+
+def _http_options(given: HTTPOptions | dict[str, object] | None) -> HTTPOptions:
+    if isinstance(given, HTTPOptions):
+        return given
+    try:
+        return HTTPOptions(**(given or {}))  # type: ignore[arg-type]  # checked by the class
+    except TypeError as exc:
+        raise OptionTypeError(f"http_options: {exc}") from None
+
+
+def run(
+    target: Application,
+    *,
+    blocking: bool = False,
+    name: str = "default",
+    route_prefix: str | None = "/",
+) -> DeploymentHandle:
+    """Run an application as local processes and return its ingress's handle when it is ready.
+
+    An application of the same name is replaced. HTTP is served under `route_prefix`, or not at all
+    where that is None. With `blocking`, return only after Ctrl-C.
+
+    Raises:
+        BuildError: The graph cannot become services; lists every reason.
+        DeployError: A constructor failed (with its traceback), or the HTTP port is taken.
+        OptionError: The name or the route cannot be used.
+        OptionTypeError: `target` is no application.
+    """
+    refuse_in_event_loop("serve.run", "await asyncio.to_thread(serve.run, app)")
+    graph = build_graph(target, app=name)
+    with _State.lock:
+        if _State.driver is None:
+            _State.driver = Driver(HTTPOptions())
+        driver = _State.driver
+    handle = driver.deploy(graph, route_prefix)
+    if blocking:
+        _block()
+    return handle
+
+
+def _block() -> None:
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        shutdown()
+
+
+def shutdown() -> None:
+    """Stop every application and process; nothing happens if none runs."""
+    with _State.lock:
+        driver, _State.driver = _State.driver, None
+    if driver is not None:
+        driver.shutdown()
+
+
+def delete(name: str) -> None:
+    """Stop an application; nothing happens if there is none of that name."""
+    if _State.driver is not None:
+        _State.driver.delete(name)
+
+
+def status() -> ServeStatus:
+    """How every application, deployment and replica is."""
+    return ServeStatus() if _State.driver is None else _State.driver.status()
+
+
+def get_app_handle(name: str) -> DeploymentHandle:
+    """The handle of an application's ingress.
+
+    Raises:
+        NoSuchApplicationError: There is no application of that name.
+        NotServingError: No mesh runs here.
+    """
+    caller = current_caller()
+    return DeploymentHandle(caller.ingress_of(name), caller=caller)
+
+
+def get_deployment_handle(deployment_name: str, app_name: str | None = None) -> DeploymentHandle:
+    """The handle of a deployment; inside of one, of its own application by default.
+
+    Raises:
+        NoSuchApplicationError: There is no such deployment.
+        OptionError: Outside of a deployment no application was named.
+        NotServingError: No mesh runs here.
+    """
+    replica = current_replica.get() or process.replica
+    app = app_name or (replica.app_name if replica else None)
+    if app is None:
+        raise OptionError(
+            "outside of a deployment, name the application: "
+            f"get_deployment_handle({deployment_name!r}, app_name=...)"
+        )
+    caller = current_caller()
+    return DeploymentHandle(caller.find(DeploymentID(app, deployment_name)), caller=caller)

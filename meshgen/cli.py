@@ -1,0 +1,144 @@
+"""The `meshgen` command: each subcommand parses, calls one function, prints and exits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from meshgen import __version__
+from meshgen.build import picture, svg
+from meshgen.build.loader import load_target, parse_arguments
+from meshgen.build.project import Built, build_project
+from meshgen.errors import BuildError, MeshError, OptionError, OptionTypeError, TargetError
+from meshgen.graph import build_graph
+
+_USER_MISTAKES = (TargetError, BuildError, OptionError, OptionTypeError)
+
+
+class _Failure(click.ClickException):
+    """An error as plain sentences on stderr."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.problems = error.problems if isinstance(error, BuildError) else (str(error),)
+
+    def show(self, file: object = None) -> None:
+        """Print each problem by itself."""
+        for problem in self.problems:
+            click.echo(f"{click.style('error:', fg='red', bold=True)} {problem}", err=True)
+
+
+class _Mistake(_Failure):
+    """One that the user can mend."""
+
+    exit_code = 2
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Our own errors end the command with their sentences instead of a traceback."""
+    try:
+        yield
+    except _USER_MISTAKES as exc:
+        raise _Mistake(exc) from exc
+    except (MeshError, OSError) as exc:
+        raise _Failure(exc) from exc
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="meshgen")
+def main() -> None:
+    """Turn a composed Python application into a gRPC microservice mesh.
+
+    TARGET is module:attribute or path/to/file.py:attribute, and the attribute what
+    Deployment.bind() returned, or a function that builds it from NAME=VALUE arguments.
+    """
+
+
+@main.command()
+@click.argument("target")
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to write."
+)
+@click.option("--name", default="", help="Name of the application; the module's by default.")
+@click.option("--force", is_flag=True, help="Overwrite generated files that were edited by hand.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary for scripts.")
+def build(
+    target: str, arguments: tuple[str, ...], out: Path, name: str, force: bool, as_json: bool
+) -> None:
+    """Write the mesh of TARGET to a folder: protos, images, certificates and compose.yaml.
+
+    \b
+    Examples:
+      meshgen build app.py:app -o out
+      meshgen build package.module:build_app size=large -o out --name shop
+    """
+    with plain_errors():
+        loaded = load_target(target, parse_arguments(arguments), name=name)
+        built = build_project(loaded, out, force=force, progress=_progress)
+    click.echo(json.dumps(built.summary(), indent=2) if as_json else _summary(built))
+
+
+@main.command()
+@click.argument("target")
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option(
+    "--format",
+    "as_format",
+    type=click.Choice(["text", "mermaid", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print it.",
+)
+@click.option("--svg", "svg_file", type=click.Path(path_type=Path), help="Draw it to this file.")
+@click.option("--name", default="", help="Name of the application; the module's by default.")
+def graph(
+    target: str, arguments: tuple[str, ...], as_format: str, svg_file: Path | None, name: str
+) -> None:
+    """Show the services of TARGET, who calls whom, and how many replicas run.
+
+    \b
+    Examples:
+      meshgen graph app.py:app
+      meshgen graph app.py:app --format mermaid
+      meshgen graph app.py:app --svg graph.svg
+    """
+    with plain_errors():
+        loaded = load_target(target, parse_arguments(arguments), name=name)
+        found = build_graph(loaded.application, app=loaded.app_name)
+        if svg_file is not None:
+            svg_file.write_text(svg.draw(found), encoding="utf-8")
+    if as_format == "json":
+        click.echo(json.dumps(picture.document(found), indent=2))
+    else:
+        click.echo(picture.mermaid(found) if as_format == "mermaid" else picture.text(found))
+
+
+def _progress(step: str) -> None:
+    if sys.stderr.isatty():
+        click.secho(f"  {step} …", err=True, dim=True)
+
+
+def _summary(built: Built) -> str:
+    plan = built.plan
+    width = max(len(service.name) for service in plan.services)
+    services = [
+        f"  {service.name:<{width}}  ×{service.replicas.default}" for service in plan.services
+    ]
+    return "\n".join(
+        [
+            click.style(f"{plan.app}: {built.files} files in {built.out}", bold=True),
+            *services,
+            "",
+            "Next:",
+            f"  cd {built.out}",
+            "  docker compose up -d --wait",
+            "  curl localhost:8000",
+        ]
+    )

@@ -1,0 +1,76 @@
+"""The folder of a local mesh: its mesh.json, its service specs and its replicas' sockets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from meshgen.settings import Settings, socket_folder
+from meshgen.spec import MeshSpec, ServiceSpec, write_mesh, write_service
+from meshgen.stub import DeploymentStub
+
+# What a socket's path may have in all is 107 bytes; below the folder it needs up to 65.
+_LONGEST_FOLDER = 40
+
+
+class MeshFolder:
+    """A 0700 folder that only this user can enter. Owns it; `remove` deletes it."""
+
+    def __init__(self) -> None:
+        parent = tempfile.gettempdir()
+        if len(parent) > _LONGEST_FOLDER - len("/meshgen-12345678"):
+            parent = "/tmp"
+        self.path = Path(tempfile.mkdtemp(prefix="meshgen-", dir=parent))
+
+    @property
+    def mesh_file(self) -> Path:
+        """Where `mesh.json` is."""
+        return self.path / "mesh.json"
+
+    @property
+    def resolver(self) -> str:
+        """How the processes of this mesh find each other."""
+        return f"unix:{self.path}"
+
+    def write_mesh(self, mesh: MeshSpec) -> None:
+        """Tell the processes which applications there are."""
+        write_mesh(mesh, self.mesh_file)
+
+    def write_service(self, spec: ServiceSpec, generation: int) -> Path:
+        """Write what the replicas of a deployment are told; the folder it is in."""
+        folder = self.path / "services" / spec.stub.id.app / spec.stub.service / str(generation)
+        folder.mkdir(parents=True)
+        write_service(spec, folder)
+        return folder
+
+    def socket(self, stub: DeploymentStub, replica_id: str) -> Path:
+        """The socket of a replica."""
+        folder = socket_folder(self.path, stub.id.app, stub.service)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{replica_id}.sock"
+
+    def settings(self, **given: object) -> Settings:
+        """Settings of a process of this mesh."""
+        common = Settings(mesh_file=self.mesh_file, resolver=self.resolver)
+        return replace(common, **given)  # type: ignore[arg-type]  # fields of Settings
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def child_environment(settings: Settings, env_vars: dict[str, str]) -> dict[str, str]:
+    """The environment of a process that imports what this one does."""
+    paths = [entry or os.getcwd() for entry in sys.path]
+    return {
+        **os.environ,
+        **env_vars,
+        **settings.environment(),
+        "PYTHONPATH": os.pathsep.join(paths),
+        # Lines appear when they are printed, not when a buffer is full.
+        "PYTHONUNBUFFERED": "1",
+    }

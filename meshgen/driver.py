@@ -1,0 +1,64 @@
+"""The mesh that a program runs from its own process: a loop thread, a local mesh and a caller."""
+
+from __future__ import annotations
+
+import atexit
+from contextlib import suppress
+from typing import TypeVar
+
+from meshgen.deploy.console import print_line
+from meshgen.deploy.local import LocalMesh
+from meshgen.graph import Graph
+from meshgen.loopthread import LoopThread
+from meshgen.runtime.caller import MeshCaller
+from meshgen.runtime.meshfile import MeshFile
+from meshgen.serve.config import HTTPOptions
+from meshgen.serve.context import process
+from meshgen.serve.handle import DeploymentHandle
+from meshgen.serve.schema import ServeStatus
+
+T = TypeVar("T")
+
+
+class Driver:
+    """Owns the thread, the processes and the calls of `serve.run`. Its methods block."""
+
+    def __init__(self, http: HTTPOptions) -> None:
+        self._thread = LoopThread("meshgen")
+        self._mesh = self._thread.run(self._open_mesh(http))
+        self.caller = self._thread.run(self._open_caller())
+        process.caller = self.caller
+        atexit.register(self.shutdown)
+
+    async def _open_mesh(self, http: HTTPOptions) -> LocalMesh:
+        return LocalMesh(http, print_line)
+
+    async def _open_caller(self) -> MeshCaller:
+        folder = self._mesh.folder
+        return MeshCaller(MeshFile(folder.mesh_file), folder.resolver)
+
+    def deploy(self, graph: Graph, route_prefix: str | None) -> DeploymentHandle:
+        """Start an application and return its ingress's handle."""
+        self._thread.run(self._mesh.deploy(graph, route_prefix))
+        return DeploymentHandle(graph.ingress.stub, caller=self.caller)
+
+    def delete(self, name: str) -> None:
+        """Stop an application."""
+        self._thread.run(self._mesh.delete(name))
+
+    def status(self) -> ServeStatus:
+        """How everything is."""
+        return self._thread.run(self._status())
+
+    async def _status(self) -> ServeStatus:
+        return self._mesh.status()
+
+    def shutdown(self, *, at_once: bool = False) -> None:
+        """Stop everything. Calls that are under way end with an error."""
+        atexit.unregister(self.shutdown)
+        if process.caller is self.caller:
+            process.caller = None
+        with suppress(KeyboardInterrupt):
+            self._thread.run(self._mesh.close(at_once=at_once))
+        self._thread.run(self.caller.__aexit__())
+        self._thread.stop()

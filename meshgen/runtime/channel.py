@@ -1,0 +1,92 @@
+"""gRPC channels as a mesh uses them: options, credentials and errors in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import grpc.aio
+
+from meshgen.errors import (
+    BackPressureError,
+    DeadlineError,
+    MeshError,
+    ProtocolError,
+    ReplicaLostError,
+    RequestCancelledError,
+)
+
+# Nothing relies on gRPC's 4 MB; what is large is cut into chunks anyway.
+OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.enable_retries", 0),
+)
+CLIENT_OPTIONS = (
+    *OPTIONS,
+    # Addresses of a mesh are never behind the user's web proxy.
+    ("grpc.enable_http_proxy", 0),
+    # Each channel its own connection: a failed one leaves no back-off to its successor.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+SERVER_OPTIONS = (
+    *OPTIONS,
+    ("grpc.so_reuseport", 0),
+    # The other half of the clients' keepalive: more pings than this are not held against them.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+_FROM_STATUS: dict[grpc.StatusCode, type[MeshError]] = {
+    grpc.StatusCode.UNAVAILABLE: ReplicaLostError,
+    grpc.StatusCode.CANCELLED: RequestCancelledError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: BackPressureError,
+    grpc.StatusCode.FAILED_PRECONDITION: ProtocolError,
+    grpc.StatusCode.NOT_FOUND: ProtocolError,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificates:
+    """This process's place in the mesh's mutual TLS."""
+
+    ca: bytes
+    cert: bytes
+    key: bytes
+
+    @classmethod
+    def read(cls, folder: Path) -> Certificates:
+        """Read `ca.pem`, `cert.pem` and `key.pem`."""
+        parts = [(folder / f"{name}.pem").read_bytes() for name in ("ca", "cert", "key")]
+        return cls(ca=parts[0], cert=parts[1], key=parts[2])
+
+    def for_server(self) -> grpc.ServerCredentials:
+        """Credentials that refuse peers without a certificate of this mesh."""
+        return grpc.ssl_server_credentials(
+            [(self.key, self.cert)], root_certificates=self.ca, require_client_auth=True
+        )
+
+
+def open_channel(address: str, service: str, certificates: Certificates | None) -> grpc.aio.Channel:
+    """A channel to one replica; with certificates it must prove to be `service`."""
+    if certificates is None:
+        return grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
+    credentials = grpc.ssl_channel_credentials(certificates.ca, certificates.key, certificates.cert)
+    options = (*CLIENT_OPTIONS, ("grpc.ssl_target_name_override", service))
+    return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+@contextmanager
+def translate_rpc_errors(peer: str) -> Iterator[None]:
+    """Turn gRPC's errors into ours, naming the peer."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as exc:
+        error = _FROM_STATUS.get(exc.code(), MeshError)
+        raise error(f"the connection to {peer} failed: {exc.details()}") from exc

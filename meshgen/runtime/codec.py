@@ -1,0 +1,159 @@
+"""Values to payloads and back; exceptions to failures and back."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import traceback
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+import meshgen
+from meshgen.errors import (
+    DeadlineError,
+    MeshError,
+    RemoteError,
+    RemoteTraceback,
+    RequestCancelledError,
+    SerializationError,
+    UnavailableError,
+)
+from meshgen.types import Payload
+from meshgen.v1 import mesh_pb2 as pb
+
+_PACKAGE = str(Path(meshgen.__file__).parent)
+# Raised at a caller, these would end its process or its loop instead of telling it anything.
+_NEVER_RERAISED = (SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration, StopAsyncIteration)
+
+
+def encode(value: Any) -> Payload:
+    """Pickle a value: C pickle first, cloudpickle only where that fails.
+
+    Raises:
+        SerializationError: Neither can.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    except SerializationError:
+        raise
+    except Exception:
+        return _encode_by_value(value)
+    # What lives in __main__ pickles by reference without an error, and is missing elsewhere.
+    if b"__main__" in data:
+        return _encode_by_value(value)
+    # Copied: the value's owner may change it as soon as we return.
+    return Payload(data, [bytes(buffer.raw()) for buffer in buffers])
+
+
+def _encode_by_value(value: Any) -> Payload:
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        data = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    except SerializationError:
+        raise
+    except Exception as exc:
+        raise SerializationError(f"{_describe(value)} cannot be pickled: {exc}") from exc
+    return Payload(data, [bytes(buffer.raw()) for buffer in buffers])
+
+
+def _describe(value: Any) -> str:
+    """The smallest part of a call's arguments or a result that is to blame, by type."""
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], dict):
+        for part in (*value[0], *value[1].values()):
+            try:
+                cloudpickle.dumps(part)
+            except Exception:
+                return f"an argument of type {type(part).__name__}"
+    return f"a value of type {type(value).__name__}"
+
+
+def decode(payload: Payload) -> Any:
+    """The value of a payload. Arrays over out-of-band buffers are writable where they own them.
+
+    Raises:
+        SerializationError: It cannot be unpickled here.
+    """
+    try:
+        return pickle.loads(payload.pickle, buffers=payload.buffers)
+    except Exception as exc:
+        raise SerializationError(
+            f"a value that arrived cannot be unpickled here: {type(exc).__name__}: {exc}"
+        ) from exc
+
+
+def encode_failure(error: BaseException, origin: str) -> pb.Failure:
+    """What a caller is told of an error on a replica; `origin` names that replica."""
+    return pb.Failure(
+        kind=_kind(error),
+        type_name=f"{type(error).__module__}.{type(error).__qualname__}",
+        message=_message(error),
+        traceback=format_user_traceback(error),
+        pickle=_pickle_error(error),
+        origin=origin,
+    )
+
+
+def _kind(error: BaseException) -> pb.FailureKind:
+    if isinstance(error, asyncio.CancelledError):
+        return pb.FAILURE_KIND_CANCELLED
+    return pb.FAILURE_KIND_CALL if isinstance(error, MeshError) else pb.FAILURE_KIND_USER
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as exc:
+        return f"<its __str__ failed: {exc!r}>"
+
+
+def _pickle_error(error: BaseException) -> bytes:
+    if isinstance(error, _NEVER_RERAISED):
+        return b""
+    try:
+        payload = encode(error)
+    except SerializationError:
+        return b""
+    return b"" if payload.buffers else bytes(payload.pickle)
+
+
+def decode_failure(failure: pb.Failure) -> BaseException:
+    """The exception that a failure is raised as at the caller.
+
+    A user exception is of its own type, its remote traceback attached as `__cause__`; where it
+    cannot be rebuilt here it is a `RemoteError`.
+    """
+    if failure.kind == pb.FAILURE_KIND_CANCELLED:
+        return RequestCancelledError(failure.message or "the request was cancelled")
+    if failure.kind == pb.FAILURE_KIND_UNAVAILABLE:
+        return UnavailableError(failure.message)
+    if failure.kind == pb.FAILURE_KIND_DEADLINE:
+        return DeadlineError(failure.message)
+    error = _unpickle_error(failure.pickle)
+    if error is None:
+        return RemoteError(failure.type_name, failure.message, failure.traceback)
+    error.__cause__ = RemoteTraceback(f"{failure.traceback}(on {failure.origin})")
+    return error
+
+
+def _unpickle_error(data: bytes) -> BaseException | None:
+    if not data:
+        return None
+    try:
+        error = pickle.loads(data)
+    except Exception:
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def format_user_traceback(error: BaseException) -> str:
+    """An error's traceback without the leading frames of meshgen itself."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.tb_next
+    try:
+        return "".join(traceback.format_exception(type(error), error, frame or error.__traceback__))
+    except Exception as exc:  # user code runs here: __str__, __notes__ …
+        return f"{type(error).__qualname__} (its traceback cannot be shown: {exc!r})\n"

@@ -1,0 +1,66 @@
+"""Between the vocabulary and the messages of the wire."""
+
+from __future__ import annotations
+
+import time
+
+from meshgen.runtime.bulk import INLINE_LIMIT
+from meshgen.types import Call, Payload, RequestContext
+from meshgen.v1 import mesh_pb2 as pb
+
+PROTOCOL_VERSION = 1
+
+
+def is_large(payload: Payload) -> bool:
+    """Whether a payload travels beside the link."""
+    if not payload.buffers:
+        return len(payload.pickle) > INLINE_LIMIT
+    return payload.size > INLINE_LIMIT
+
+
+def payload_message(payload: Payload) -> pb.Payload:
+    """A payload that travels inline."""
+    if not payload.buffers:
+        return pb.Payload(pickle=payload.pickle)  # type: ignore[arg-type]  # inline ones are bytes
+    return pb.Payload(pickle=bytes(payload.pickle), buffers=[bytes(b) for b in payload.buffers])
+
+
+def read_payload(message: pb.Payload) -> Payload:
+    """An inline payload; its buffers are copied so that arrays over them can be written to."""
+    buffers = message.buffers
+    return Payload(message.pickle, [bytearray(b) for b in buffers] if buffers else ())
+
+
+def invocation_message(call: Call, payload_id: str = "") -> pb.Invocation:
+    """A call; its arguments inline, or under `payload_id` where they were uploaded."""
+    arguments = pb.Payload(payload_id=payload_id) if payload_id else payload_message(call.arguments)
+    return pb.Invocation(
+        method=call.method, arguments=arguments, context=context_message(call.context)
+    )
+
+
+def context_message(context: RequestContext) -> pb.Context:
+    """A request's context; the deadline as time left, at least a millisecond."""
+    message = pb.Context(request_id=context.request_id)
+    if context.deadline is not None:
+        message.time_left_ms = max(1, int((context.deadline - time.monotonic()) * 1000))
+    if context.route:
+        message.route = context.route
+    if context.multiplexed_model_id:
+        message.multiplexed_model_id = context.multiplexed_model_id
+    if context.session_id:
+        message.session_id = context.session_id
+    return message
+
+
+def read_context(message: pb.Context, app: str) -> RequestContext:
+    """A request's context as the replica of application `app` sees it."""
+    left = message.time_left_ms
+    return RequestContext(
+        request_id=message.request_id,
+        route=message.route,
+        app_name=app,
+        multiplexed_model_id=message.multiplexed_model_id,
+        session_id=message.session_id,
+        deadline=time.monotonic() + left / 1000 if left else None,
+    )

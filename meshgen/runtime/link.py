@@ -1,0 +1,150 @@
+"""A peer over gRPC: the asyncio rim of the link's session, and the RPCs beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from meshgen.errors import MeshError, ProtocolError, ReplicaLostError
+from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
+from meshgen.runtime.channel import Certificates, open_channel, translate_rpc_errors
+from meshgen.runtime.peer import Peer, RefusedError
+from meshgen.stub import DeploymentStub
+from meshgen.types import Payload, new_id
+from meshgen.v1 import mesh_pb2 as pb
+
+logger = logging.getLogger("meshgen")
+
+SERVICE = "/meshgen.v1.MeshService/"
+# Set in the trailing metadata of a call that was not started.
+REFUSED_KEY = "meshgen-refused"
+CONNECT_SECONDS = 5.0
+
+
+class GrpcPeer(Peer):
+    """One replica by its address: one channel for the link and streams, one for large payloads."""
+
+    def __init__(
+        self,
+        address: str,
+        on_change: Callable[[Peer], None],
+        *,
+        stub: DeploymentStub,
+        caller: str,
+        certificates: Certificates | None,
+    ) -> None:
+        super().__init__(address, on_change)
+        self._stub = stub
+        self._channel = open_channel(address, stub.service, certificates)
+        self._bulk = open_channel(address, stub.service, certificates)
+        self.name = f"{stub.id} at {address}"
+        self.failure = ""
+        self.session.hello(stub.id, caller)
+
+    def start(self) -> None:
+        """Connect, and stay so until the replica goes or this peer is closed."""
+        self.spawn(self._run())
+
+    async def _run(self) -> None:
+        call = self._channel.stream_stream(
+            SERVICE + "Link", pb.LinkRequest.SerializeToString, pb.LinkResponse.FromString
+        )()
+        writer = self.spawn(self._write(call))
+        try:
+            with translate_rpc_errors(self.name):
+                await self._read(call)
+        except MeshError as exc:
+            self.failure = str(exc)
+        except TimeoutError:
+            self.failure = f"{self.name} did not answer within {CONNECT_SECONDS:g} s"
+        finally:
+            self.closed = True
+            writer.cancel()
+            call.cancel()
+            self.changed()
+
+    async def _read(self, call: Any) -> None:
+        async with asyncio.timeout(CONNECT_SECONDS) as timeout:
+            await self._receive(await call.read())
+            timeout.reschedule(None)
+            while not self.closed:
+                await self._receive(await call.read())
+
+    async def _receive(self, message: Any) -> None:
+        if message is grpc.aio.EOF:
+            self.closed = True
+            return
+        self.session.receive(message.frames)
+        self.changed()
+
+    def changed(self) -> None:
+        """Tell the router; once a leaving replica has answered all, end the link."""
+        if self.session.state.phase == pb.REPLICA_PHASE_DRAINING and not self.in_flight:
+            # It waits for our end of the link to know that no call is on its way.
+            self.session.outbox.close()
+        super().changed()
+
+    async def _write(self, call: Any) -> None:
+        # A failed write shows in the reader as well, which ends the link.
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            while (message := await self.session.outbox.next()) is not None:
+                await call.write(message)
+            await call.done_writing()
+
+    async def upload(self, payload: Payload) -> str:
+        """Hand over large arguments, in chunks."""
+        payload_id = new_id()
+
+        async def requests() -> AsyncIterator[pb.UploadRequest]:
+            yield pb.UploadRequest(payload_id=payload_id, sizes=sizes_of(payload))
+            for chunk in chunks_of(payload):
+                yield pb.UploadRequest(chunk=chunk)
+
+        with translate_rpc_errors(self.name):
+            await self._bulk.stream_unary(
+                SERVICE + "Upload", pb.UploadRequest.SerializeToString, pb.UploadResponse.FromString
+            )(requests())
+        return payload_id
+
+    async def fetch(self, payload_id: str) -> Payload:
+        """Take a large result, in chunks."""
+        call = self._bulk.unary_stream(
+            SERVICE + "Fetch", pb.FetchRequest.SerializeToString, pb.FetchResponse.FromString
+        )(pb.FetchRequest(payload_id=payload_id))
+        with translate_rpc_errors(self.name):
+            first = await call.read()
+            if first is grpc.aio.EOF:
+                raise ProtocolError(f"{self.name} sent nothing for a payload it keeps")
+            assembler = Assembler(first.sizes)
+            while (message := await call.read()) is not grpc.aio.EOF:
+                assembler.add(message.chunk)
+        return assembler.payload()
+
+    async def stream(self, invocation: pb.Invocation) -> AsyncIterator[pb.CallStreamResponse]:
+        """Call a generator; its own HTTP/2 stream, with flow control of its own."""
+        call = self._channel.unary_stream(
+            SERVICE + "CallStream",
+            pb.CallStreamRequest.SerializeToString,
+            pb.CallStreamResponse.FromString,
+        )(pb.CallStreamRequest(invocation=invocation))
+        try:
+            with translate_rpc_errors(self.name):
+                while (message := await call.read()) is not grpc.aio.EOF:
+                    yield message
+        except ReplicaLostError:
+            if REFUSED_KEY in dict(await call.trailing_metadata() or ()):
+                raise RefusedError(f"{self.name} is busy") from None
+            raise
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        """Let go of both channels."""
+        await super().close()
+        await asyncio.gather(self._channel.close(), self._bulk.close())

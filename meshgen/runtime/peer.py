@@ -1,0 +1,94 @@
+"""One replica as a caller sees it, whatever carries the messages."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from meshgen.errors import MeshError
+from meshgen.runtime.session import CallerSession
+from meshgen.types import Payload
+from meshgen.v1 import mesh_pb2 as pb
+
+
+class RefusedError(MeshError):
+    """A replica sent a call away before it started; it may go elsewhere."""
+
+    grpc_status = "UNAVAILABLE"
+
+
+class Peer(ABC):
+    """A connection to one replica. Owns its tasks; told to `close`, it loses what is open.
+
+    `on_change` is called when a call may go to this replica again, or to it no more.
+    """
+
+    def __init__(self, address: str, on_change: Callable[[Peer], None]) -> None:
+        self.address = address
+        self.session = CallerSession()
+        self.closed = False
+        # Calls beside the link: streams, and those whose large arguments are on their way.
+        self.beside = 0
+        # Refusals in a row, and until when the replica is left alone for them.
+        self.refusals = 0
+        self.busy_until = 0.0
+        self._on_change = on_change
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """Calls of this process that the replica has not answered."""
+        return self.session.in_flight + self.beside
+
+    @property
+    def serving(self) -> bool:
+        """Whether the replica takes calls, as far as it has told."""
+        return not self.closed and self.session.state.phase == pb.REPLICA_PHASE_SERVING
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes calls and is not known to be full."""
+        return self.serving and self.in_flight < self.session.state.max_ongoing_requests
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run work that this peer owns."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def welcome_again(self) -> None:
+        """The replica has run a call: it is not full any more."""
+        if self.refusals:
+            self.refusals, self.busy_until = 0, 0.0
+
+    def changed(self) -> None:
+        """Tell that a slot, or the replica's state, is another than before."""
+        self._on_change(self)
+
+    @abstractmethod
+    def start(self) -> None:
+        """Begin to connect."""
+
+    @abstractmethod
+    async def upload(self, payload: Payload) -> str:
+        """Hand over large arguments; the id that a call names them by."""
+
+    @abstractmethod
+    async def fetch(self, payload_id: str) -> Payload:
+        """Take a large result."""
+
+    @abstractmethod
+    def stream(self, invocation: pb.Invocation) -> AsyncIterator[pb.CallStreamResponse]:
+        """Call a generator. Raises `RefusedError` before the first message if sent away."""
+
+    async def close(self) -> None:
+        """Let go of the connection and of every task."""
+        self.closed = True
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,67 @@
+"""What every process of a mesh does alike: find its mesh, tell its supervisor, end with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from meshgen.runtime.caller import MeshCaller
+from meshgen.runtime.channel import Certificates
+from meshgen.runtime.meshfile import MeshFile
+from meshgen.serve.context import process
+from meshgen.settings import Settings
+
+
+@asynccontextmanager
+async def open_caller(settings: Settings, name: str = "gateway") -> AsyncIterator[MeshCaller]:
+    """The caller of this process, which handles that are unpickled here find as well."""
+    follow_supervisor(settings)
+    async with MeshCaller(
+        MeshFile(settings.mesh_file),
+        settings.resolver,
+        name=name,
+        certificates=read_certificates(settings),
+    ) as caller:
+        process.caller = caller
+        try:
+            yield caller
+        finally:
+            process.caller = None
+
+
+def read_certificates(settings: Settings) -> Certificates | None:
+    """This process's certificates, if its mesh has them."""
+    return None if settings.certs is None else Certificates.read(settings.certs)
+
+
+def follow_supervisor(settings: Settings) -> None:
+    """End this process at once when its supervisor is gone, however that ended."""
+    if settings.lifeline_fd < 0:
+        return
+
+    def wait_for_the_end() -> None:
+        # Nothing is ever written to it: a read returns when the other end is closed.
+        os.read(settings.lifeline_fd, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait_for_the_end, name="lifeline", daemon=True).start()
+
+
+def report(settings: Settings, **facts: Any) -> None:
+    """Tell the supervisor something, as one line of JSON."""
+    if settings.report_fd >= 0:
+        os.write(settings.report_fd, (json.dumps(facts) + "\n").encode())
+
+
+def stop_signal() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop

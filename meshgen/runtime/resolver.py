@@ -1,0 +1,80 @@
+"""Who exists: the addresses of a service's replicas, asked of the platform again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+from typing import Protocol
+
+from meshgen.errors import OptionError
+from meshgen.settings import socket_folder
+from meshgen.stub import DeploymentStub
+
+
+class Resolver(Protocol):
+    """Looks up the replicas of one service. `period` is how often, in seconds."""
+
+    period: float
+
+    async def addresses(self) -> list[str]:
+        """Their addresses now, as gRPC takes them; none if there are none."""
+
+
+class FolderResolver:
+    """Local processes: a folder that holds one Unix socket for each replica."""
+
+    period = 0.1
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def addresses(self) -> list[str]:
+        """The sockets that are there."""
+        try:
+            names = sorted(os.listdir(self._folder))
+        except FileNotFoundError:
+            return []
+        return [f"unix:{self._folder / name}" for name in names if name.endswith(".sock")]
+
+
+class DnsResolver:
+    """Containers: a name with one address for each replica (Compose, Swarm's `tasks.NAME`,
+    Kubernetes' headless services)."""
+
+    period = 0.5
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+
+    async def addresses(self) -> list[str]:
+        """What the name resolves to."""
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except socket.gaierror:
+            return []
+        pairs = sorted({(family, str(address[0])) for family, _, _, _, address in found})
+        return [
+            f"ipv6:[{host}]:{self._port}" if family == socket.AF_INET6 else f"{host}:{self._port}"
+            for family, host in pairs
+        ]
+
+
+def make_resolver(template: str, stub: DeploymentStub) -> Resolver:
+    """The resolver of one deployment, by `Settings.resolver`.
+
+    Raises:
+        OptionError: The template is neither `unix:FOLDER` nor `dns:HOST:PORT`.
+    """
+    scheme, _, rest = template.partition(":")
+    if scheme == "unix":
+        return FolderResolver(socket_folder(Path(rest), stub.id.app, stub.service))
+    host, _, port = rest.format(service=stub.service).rpartition(":")
+    if scheme == "dns" and host and port.isdecimal():
+        return DnsResolver(host, int(port))
+    raise OptionError(
+        f"cannot find replicas by {template!r}: expected unix:FOLDER or dns:HOST:PORT"
+    )

@@ -1,0 +1,180 @@
+"""The gRPC server of a replica: links, generic calls, streams and large payloads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from meshgen.errors import ProtocolError
+from meshgen.naming import grpc_service
+from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
+from meshgen.runtime.channel import SERVER_OPTIONS, Certificates
+from meshgen.runtime.host import LinkHost
+from meshgen.runtime.link import REFUSED_KEY
+from meshgen.runtime.pump import ItemPump
+from meshgen.runtime.replica import Replica
+from meshgen.types import DeploymentID
+from meshgen.v1 import mesh_pb2 as pb
+
+logger = logging.getLogger("meshgen")
+
+Context = Any
+
+
+class MeshServicer:
+    """`meshgen.v1.MeshService` of one replica."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    async def link(self, _: Any, context: Context) -> None:
+        """Carry one caller's link until either side ends it."""
+        async with LinkHost(self._replica) as host:
+            writer = asyncio.create_task(self._write(host, context))
+            try:
+                while (message := await context.read()) is not grpc.aio.EOF:
+                    host.session.receive(message.frames)
+                host.session.outbox.close()
+                await writer
+            except ProtocolError as exc:
+                await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(exc))
+            finally:
+                writer.cancel()
+
+    async def _write(self, host: LinkHost, context: Context) -> None:
+        # The caller may be gone at any write; the reader sees that too, and ends the link.
+        with suppress(grpc.aio.AbortError, grpc.aio.InternalError, asyncio.InvalidStateError):
+            while (message := await host.session.outbox.next()) is not None:
+                await context.write(message)
+
+    async def call(self, request: pb.CallRequest, context: Context) -> pb.CallResponse:
+        """Run one unary call."""
+        await self._admit(context)
+        try:
+            payload = await self._replica.call(request.invocation)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:  # user code: SystemExit too is an error to its caller
+            return pb.CallResponse(outcome=pb.Outcome(failure=self._replica.failure(exc)))
+        finally:
+            self._replica.release()
+        return pb.CallResponse(outcome=pb.Outcome(payload=payload))
+
+    async def call_stream(self, request: pb.CallStreamRequest, context: Context) -> None:
+        """Run one generator; what is ready together travels together."""
+        await self._admit(context)
+        try:
+            async with ItemPump(self._replica.stream(request.invocation)) as pump:
+                await self._pass_on(pump, context)
+        finally:
+            self._replica.release()
+
+    async def _pass_on(self, pump: ItemPump, context: Context) -> None:
+        try:
+            while items := await pump.next():
+                messages = [self._replica.outgoing(item) for item in items]
+                await context.write(pb.CallStreamResponse(items=messages))
+        except asyncio.CancelledError:
+            raise
+        except grpc.aio.BaseError:
+            return  # the caller is gone
+        except BaseException as exc:  # user code, as above
+            failure = self._replica.failure(exc)
+            await context.write(pb.CallStreamResponse(failure=failure))
+
+    async def _admit(self, context: Context) -> None:
+        if not self._replica.admit():
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE,
+                f"{self._replica.origin} is full or leaving; the call was not started",
+                trailing_metadata=((REFUSED_KEY, "1"),),
+            )
+
+    async def upload(
+        self, requests: AsyncIterator[pb.UploadRequest], context: Context
+    ) -> pb.UploadResponse:
+        """Keep large arguments until the call that names them comes."""
+        first = await anext(aiter(requests))
+        try:
+            assembler = Assembler(first.sizes)
+            async for request in requests:
+                assembler.add(request.chunk)
+            self._replica.uploads.put(first.payload_id, assembler.payload())
+        except ProtocolError as exc:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(exc))
+        return pb.UploadResponse()
+
+    async def fetch(self, request: pb.FetchRequest, context: Context) -> None:
+        """Hand out a large result, once."""
+        try:
+            payload = self._replica.results.take(request.payload_id)
+        except ProtocolError as exc:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(exc))
+        await context.write(pb.FetchResponse(sizes=sizes_of(payload)))
+        for chunk in chunks_of(payload):
+            await context.write(pb.FetchResponse(chunk=chunk))
+
+
+def _handlers(servicer: MeshServicer, deployment: DeploymentID) -> list[grpc.GenericRpcHandler]:
+    """The mesh's own service, and the deployment's under its generated name."""
+    call = grpc.unary_unary_rpc_method_handler(
+        servicer.call, pb.CallRequest.FromString, pb.CallResponse.SerializeToString
+    )
+    stream = grpc.unary_stream_rpc_method_handler(
+        servicer.call_stream,
+        pb.CallStreamRequest.FromString,
+        pb.CallStreamResponse.SerializeToString,
+    )
+    mesh = {
+        "Link": grpc.stream_stream_rpc_method_handler(
+            servicer.link, pb.LinkRequest.FromString, pb.LinkResponse.SerializeToString
+        ),
+        "Call": call,
+        "CallStream": stream,
+        "Upload": grpc.stream_unary_rpc_method_handler(
+            servicer.upload, pb.UploadRequest.FromString, pb.UploadResponse.SerializeToString
+        ),
+        "Fetch": grpc.unary_stream_rpc_method_handler(
+            servicer.fetch, pb.FetchRequest.FromString, pb.FetchResponse.SerializeToString
+        ),
+    }
+    return [
+        grpc.method_handlers_generic_handler("meshgen.v1.MeshService", mesh),
+        grpc.method_handlers_generic_handler(
+            grpc_service(deployment.app, deployment.name), {"Call": call, "CallStream": stream}
+        ),
+    ]
+
+
+@asynccontextmanager
+async def serving(
+    replica: Replica,
+    listen: str,
+    certificates: Certificates | None,
+    also: Callable[[grpc.aio.Server], Awaitable[None]] | None = None,
+) -> AsyncIterator[str]:
+    """Serve a replica at `listen` (`unix:PATH` or `HOST:PORT`); gives the address it is bound to.
+
+    Raises:
+        RuntimeError: The address cannot be bound.
+    """
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    server.add_generic_rpc_handlers(tuple(_handlers(MeshServicer(replica), replica.stub.id)))
+    if also is not None:
+        await also(server)
+    if certificates is None:
+        port = server.add_insecure_port(listen)
+    else:
+        port = server.add_secure_port(listen, certificates.for_server())
+    await server.start()
+    try:
+        yield listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+    finally:
+        # Links have ended by themselves if the replica was drained: a second is for the rest.
+        await server.stop(grace=1.0)

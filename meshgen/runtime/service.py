@@ -1,0 +1,93 @@
+"""The process of one replica: `python -m meshgen.runtime.service`, told by `MESHGEN_*` variables.
+
+construct the user's object → bind the address → SERVING … SIGTERM → DRAINING → gone
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from meshgen.errors import MeshError
+from meshgen.runtime.caller import MeshCaller
+from meshgen.runtime.codec import format_user_traceback
+from meshgen.runtime.process import open_caller, read_certificates, report, stop_signal
+from meshgen.runtime.replica import Replica
+from meshgen.runtime.server import serving
+from meshgen.serve.context import process
+from meshgen.settings import Settings
+from meshgen.spec import ServiceSpec, read_service
+
+
+def main() -> None:
+    """Run the replica that the environment describes; exit 1 if it cannot be constructed."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        settings = Settings.from_environment()
+    except MeshError as exc:
+        sys.exit(f"meshgen: {exc}")
+    sys.exit(asyncio.run(run(settings)))
+
+
+async def run(settings: Settings) -> int:
+    """Serve until told to stop; the exit status."""
+    assert settings.service_dir is not None
+    spec = read_service(settings.service_dir)
+    name = f"{spec.stub.id}#{settings.replica_id}"
+    with ExitStack() as stack:
+        set_health = _health(settings, spec, stack)
+        async with open_caller(settings, name) as caller:
+            replica = Replica(spec, caller, settings.replica_id)
+            if not await _construct(replica, caller, settings):
+                return 1
+            async with serving(replica, settings.listen, read_certificates(settings)):
+                stop = stop_signal()
+                set_health(True)
+                report(settings, phase="serving")
+                await stop.wait()
+                set_health(False)
+                _leave_folder(settings.listen)
+                await replica.drain()
+            await replica.close()
+    return 0
+
+
+def _health(settings: Settings, spec: ServiceSpec, stack: ExitStack) -> Callable[[bool], None]:
+    if not settings.health:
+        return lambda _serving: None
+    # Imported where a probe asks for it: local processes are watched by their supervisor.
+    from meshgen.naming import grpc_service
+    from meshgen.runtime.health import HealthServer
+
+    names = ("meshgen.v1.MeshService", grpc_service(spec.stub.id.app, spec.stub.id.name))
+    return stack.enter_context(HealthServer(settings.health, names)).set_serving
+
+
+async def _construct(replica: Replica, caller: MeshCaller, settings: Settings) -> bool:
+    """Whether the user's constructor succeeded; its traceback is shown and reported if not."""
+    try:
+        await replica.start(caller.find)
+    except BaseException as exc:  # user code: SystemExit in a constructor is a failure too
+        if isinstance(exc, asyncio.CancelledError):
+            raise
+        text = format_user_traceback(exc)
+        print(f"{replica.stub.id.name} could not be constructed:\n{text}", file=sys.stderr)
+        report(settings, phase="failed", error=text)
+        return False
+    process.replica = replica.context
+    return True
+
+
+def _leave_folder(listen: str) -> None:
+    """Take the socket away, so that nobody new finds it; open connections stay."""
+    if listen.startswith("unix:"):
+        with suppress(FileNotFoundError):
+            Path(listen.removeprefix("unix:")).unlink()
+
+
+if __name__ == "__main__":
+    main()

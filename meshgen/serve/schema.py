@@ -1,0 +1,79 @@
+"""What `serve.status()` tells, in Ray Serve's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class ApplicationStatus(str, Enum):
+    """What an application is doing; equal to its name as a string."""
+
+    NOT_STARTED = "NOT_STARTED"
+    DEPLOYING = "DEPLOYING"
+    DEPLOY_FAILED = "DEPLOY_FAILED"
+    RUNNING = "RUNNING"
+    UNHEALTHY = "UNHEALTHY"
+    DELETING = "DELETING"
+
+
+class DeploymentStatus(str, Enum):
+    """What a deployment is doing; equal to its name as a string."""
+
+    UPDATING = "UPDATING"
+    HEALTHY = "HEALTHY"
+    UNHEALTHY = "UNHEALTHY"
+    DEPLOY_FAILED = "DEPLOY_FAILED"
+
+
+class ReplicaState(str, Enum):
+    """What one replica is doing; equal to its name as a string."""
+
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    BACKOFF = "BACKOFF"
+    FAILED = "FAILED"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaStatus:
+    """One replica's process. `last_error` is the traceback or exit status it last ended with."""
+
+    replica_id: str
+    state: ReplicaState
+    pid: int | None = None
+    restarts: int = 0
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentStatusOverview:
+    """One deployment; `replica_states` counts its replicas by state."""
+
+    status: DeploymentStatus
+    message: str = ""
+    replica_states: Mapping[str, int] = field(default_factory=dict)
+    replicas: tuple[ReplicaStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationStatusOverview:
+    """One application; `last_deployed_time_s` is Unix time in seconds."""
+
+    status: ApplicationStatus
+    message: str = ""
+    last_deployed_time_s: float = 0.0
+    route_prefix: str | None = None
+    deployments: Mapping[str, DeploymentStatusOverview] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeStatus:
+    """All applications of this mesh by name, and where the gateway serves HTTP."""
+
+    applications: Mapping[str, ApplicationStatusOverview] = field(default_factory=dict)
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    http_address: str | None = None
