@@ -1,0 +1,263 @@
+"""The gateway process: HTTP in, calls to the ingresses of the mesh's applications out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from meshgen.errors import DeadlineError, MeshError, ProtocolError
+from meshgen.items import ItemBuffer
+from meshgen.runtime.exchange import Exchange
+from meshgen.runtime.httpmessage import HTTP_METHOD, HttpHead
+from meshgen.runtime.httpserver import bind, serve
+from meshgen.runtime.process import open_caller, report
+from meshgen.runtime.refusal import CLIENT_CLOSED_REQUEST, refusal
+from meshgen.settings import Settings
+from meshgen.spec import MeshSpec
+from meshgen.stub import DeploymentStub
+from meshgen.types import Caller, RequestContext
+
+access = logging.getLogger("meshgen.access")
+logger = logging.getLogger("meshgen.gateway")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Which ingress answers the paths under a prefix. `root_path` is empty for the prefix `/`."""
+
+    prefix: str
+    app: str
+    ingress: DeploymentStub
+
+    @property
+    def root_path(self) -> str:
+        """The part of a path that belongs to the route."""
+        return self.prefix.rstrip("/")
+
+    def matches(self, path: str) -> bool:
+        """Whether it is the prefix itself or below it."""
+        root = self.root_path
+        return path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/")
+
+
+def routes_of(mesh: MeshSpec) -> tuple[Route, ...]:
+    """The routes of a mesh, the longest prefix first."""
+    routes = [
+        Route(prefix=app.route_prefix, app=app.name, ingress=app.stubs[app.ingress])
+        for app in mesh.apps.values()
+        if app.route_prefix is not None
+    ]
+    return tuple(sorted(routes, key=lambda route: len(route.prefix), reverse=True))
+
+
+def make_app(mesh: Callable[[], MeshSpec], caller: Caller) -> ASGIApp:
+    """The ASGI application that answers for every application of the mesh, as it is by then."""
+    return Gateway(mesh, caller)
+
+
+class Gateway:
+    """Routes requests by prefix and relays what the ingress answers."""
+
+    def __init__(self, mesh: Callable[[], MeshSpec], caller: Caller) -> None:
+        self._mesh = mesh
+        self._caller = caller
+        self._compiled: tuple[MeshSpec, tuple[Route, ...]] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "http":
+            await self._serve(Exchange(scope, receive, send))
+        elif scope["type"] == "websocket":
+            await receive()
+            reason = "websockets are not supported by this gateway"
+            await send({"type": "websocket.close", "code": 1011, "reason": reason})
+        else:
+            raise ProtocolError(f"the gateway does not speak ASGI's {scope['type']!r}")
+
+    async def _serve(self, exchange: Exchange) -> None:
+        began = time.perf_counter()
+        try:
+            await self._answer(exchange)
+        except Exception as exc:
+            await _fail(exchange, exc)
+        finally:
+            # After the answer has left: no client waits for the log.
+            if access.isEnabledFor(logging.INFO):
+                _log_access(exchange, time.perf_counter() - began)
+
+    def _routes(self) -> tuple[Route, ...]:
+        mesh = self._mesh()
+        if self._compiled is None or self._compiled[0] is not mesh:
+            self._compiled = (mesh, routes_of(mesh))
+        return self._compiled[1]
+
+    async def _answer(self, exchange: Exchange) -> None:
+        path = exchange.path
+        if path == "/-/healthz":
+            return await exchange.reply(200, "success")
+        if path == "/-/routes":
+            table = {route.prefix: route.app for route in self._routes()}
+            return await exchange.reply(200, json.dumps(table), content_type=b"application/json")
+        for route in self._routes():
+            if route.matches(path):
+                return await self._call(exchange, route)
+        await exchange.reply(
+            404,
+            f"Path '{path}' not found. Ping http://{exchange.host}/-/routes for available routes.",
+        )
+
+    async def _call(self, exchange: Exchange, route: Route) -> None:
+        timeout = exchange.timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
+        context = RequestContext(
+            request_id=exchange.request_id,
+            route=route.prefix,
+            app_name=route.app,
+            multiplexed_model_id=exchange.header("serve_multiplexed_model_id"),
+            deadline=deadline,
+        )
+        request = await exchange.read(route.root_path)
+        items = ItemBuffer()
+        self._caller.open_stream(route.ingress, HTTP_METHOD, ((request,), {}), context, items)
+        timer = None
+        if (left := context.time_left()) is not None:
+            timer = asyncio.get_running_loop().call_later(left, exchange.expire, items)
+        try:
+            await _relay(exchange, items)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            items.cancel()
+
+
+async def _relay(exchange: Exchange, items: ItemBuffer) -> None:
+    """Pass the answer on, and stop the call as soon as the client is gone."""
+    watch = asyncio.ensure_future(exchange.cancel_when_client_leaves(items))
+    try:
+        await exchange.start(await _head(items))
+        while not exchange.complete:
+            chunk = await _chunk(items)
+            if exchange.ends_with(chunk):
+                watch.cancel()
+            await exchange.write(chunk)
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+    await _drain(items)
+
+
+async def _head(items: ItemBuffer) -> HttpHead:
+    try:
+        head: HttpHead = await items.next()
+    except StopAsyncIteration:
+        raise ProtocolError("the ingress ended the call without an answer") from None
+    return head
+
+
+async def _chunk(items: ItemBuffer) -> bytes:
+    """The next chunk, empty at the end."""
+    try:
+        chunk: bytes = await items.next()
+    except StopAsyncIteration:
+        return b""
+    return chunk
+
+
+async def _drain(items: ItemBuffer) -> None:
+    """Wait for a background task of the response, which runs on although the client has it all."""
+    while True:
+        try:
+            await items.next()
+        except StopAsyncIteration:
+            return
+
+
+async def _fail(exchange: Exchange, exc: Exception) -> None:
+    """Answer an error; once the head has left, raise it again so that the connection breaks."""
+    if exchange.client_gone:
+        exchange.status = exchange.status or CLIENT_CLOSED_REQUEST
+        return
+    if exchange.timed_out:
+        exc = DeadlineError(f"no answer within {exchange.timeout} s")
+    refused = refusal(exc, exchange.request_id)
+    _log_failure(exchange, exc, logging.ERROR if refused.status >= 500 else logging.INFO)
+    if exchange.complete:
+        return
+    if exchange.started:
+        raise exc
+    await exchange.reply(refused.status, refused.message, headers=refused.headers)
+
+
+def _log_failure(exchange: Exchange, exc: Exception, level: int) -> None:
+    logger.log(
+        level,
+        "request %s: %s %s failed: %s: %s",
+        exchange.request_id,
+        exchange.method,
+        exchange.target,
+        type(exc).__name__,
+        exc,
+    )
+
+
+def _log_access(exchange: Exchange, seconds: float) -> None:
+    access.info(
+        '%s "%s %s" %d %.1fms %s',
+        exchange.client,
+        exchange.method,
+        exchange.target,
+        exchange.status,
+        seconds * 1000,
+        exchange.request_id,
+    )
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket that the supervisor handed over, or one bound here.
+
+    Raises:
+        DeployError: The address cannot be listened on.
+    """
+    if settings.http_fd >= 0:
+        return socket.socket(fileno=settings.http_fd)
+    return bind(settings.http_host, settings.http_port)
+
+
+async def serve_http(settings: Settings) -> None:
+    """Join the mesh and serve its applications over HTTP until the process is told to stop.
+
+    Raises:
+        DeployError: The address cannot be listened on.
+    """
+    with bind(settings.http_host, settings.http_port) as listener:
+        async with open_caller(settings) as caller:
+            # The socket listens already: who connects from now on is answered.
+            report(settings, phase="serving", port=listener.getsockname()[1])
+            await serve(make_app(caller.mesh, caller), listener)
+
+
+def main() -> None:
+    """Run the gateway that the environment describes; exit 1 if it cannot serve."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        settings = Settings.from_environment()
+    except MeshError as exc:
+        sys.exit(f"meshgen: {exc}")
+    try:
+        asyncio.run(serve_http(settings))
+    except MeshError as exc:
+        report(settings, phase="failed", error=str(exc))
+        sys.exit(f"meshgen: {exc}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tests of one running service, its parts and the gateway."""
