@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from meshgen import __version__
-from meshgen.build import picture, svg
+from meshgen.build.importing import locate
 from meshgen.build.loader import load_target, parse_arguments
-from meshgen.build.project import Built, build_project
 from meshgen.errors import BuildError, MeshError, OptionError, OptionTypeError, TargetError
-from meshgen.graph import build_graph
+from meshgen.graph import Graph, build_graph
+
+if TYPE_CHECKING:
+    from meshgen.build.project import Built
+
+# What only one command needs is imported in there: jinja2 and cryptography would double the time
+# that `meshgen run` takes to get going.
 
 _USER_MISTAKES = (TargetError, BuildError, OptionError, OptionTypeError)
 
@@ -79,10 +88,67 @@ def build(
       meshgen build app.py:app -o out
       meshgen build package.module:build_app size=large -o out --name shop
     """
+    from meshgen.build.project import build_project
+
     with plain_errors():
+        _progress(f"loading {target}")
         loaded = load_target(target, parse_arguments(arguments), name=name)
         built = build_project(loaded, out, force=force, progress=_progress)
     click.echo(json.dumps(built.summary(), indent=2) if as_json else _summary(built))
+
+
+@main.command()
+@click.argument("target")
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve HTTP.")
+@click.option("--port", default=8000, show_default=True, help="HTTP port; 0 for any free one.")
+@click.option("--route-prefix", default="/", show_default=True, help="Path of the application.")
+@click.option("--name", default="", help="Name of the application; the module's by default.")
+@click.option("--reload", is_flag=True, help="Start anew when a source file changes.")
+def run(  # noqa: PLR0913 - one for each option
+    target: str,
+    arguments: tuple[str, ...],
+    host: str,
+    port: int,
+    route_prefix: str,
+    name: str,
+    reload: bool,
+) -> None:
+    """Run the mesh of TARGET as local processes, and serve its ingress over HTTP.
+
+    Ctrl-C stops it once the running requests have ended; a second Ctrl-C stops it at once.
+
+    \b
+    Examples:
+      meshgen run app.py:app
+      meshgen run package.module:build_app size=large --port 9000
+      meshgen run app.py:app --reload
+    """
+    from meshgen.deploy.foreground import run_in_foreground
+    from meshgen.deploy.reload import run_with_reload
+    from meshgen.runtime.process import follow_supervisor
+    from meshgen.serve.config import HTTPOptions
+
+    follow_supervisor(int(os.environ.pop("MESHGEN_LIFELINE_FD", "-1")))
+    with plain_errors():
+        if reload:
+            again = [argument for argument in sys.argv[1:] if argument != "--reload"]
+            folder = locate(target.partition(":")[0]).root
+            asyncio.run(run_with_reload(again, folder, _progress))
+            return
+        loaded = load_target(target, parse_arguments(arguments), name=name)
+        graph = build_graph(loaded.application, app=loaded.app_name)
+        http = HTTPOptions(host=host, port=port)
+        ready = partial(_ready, graph)
+        asyncio.run(run_in_foreground(graph, http, route_prefix, ready))
+
+
+def _ready(graph: Graph, address: str | None) -> None:
+    replicas = sum(node.application.deployment.num_replicas for node in graph.nodes)
+    services = ", ".join(node.stub.service for node in graph.nodes)
+    click.echo(f"{graph.app} runs: {services} ({replicas} replicas)")
+    click.echo(f"HTTP on {address} · Ctrl-C stops it")
+    sys.stdout.flush()
 
 
 @main.command()
@@ -109,6 +175,8 @@ def graph(
       meshgen graph app.py:app --format mermaid
       meshgen graph app.py:app --svg graph.svg
     """
+    from meshgen.build import picture, svg
+
     with plain_errors():
         loaded = load_target(target, parse_arguments(arguments), name=name)
         found = build_graph(loaded.application, app=loaded.app_name)

@@ -12,6 +12,7 @@ from meshgen.graph import Graph
 from meshgen.loopthread import LoopThread
 from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.meshfile import MeshFile
+from meshgen.runtime.network import GrpcNetwork
 from meshgen.serve.config import HTTPOptions
 from meshgen.serve.context import process
 from meshgen.serve.handle import DeploymentHandle
@@ -35,7 +36,7 @@ class Driver:
 
     async def _open_caller(self) -> MeshCaller:
         folder = self._mesh.folder
-        return MeshCaller(MeshFile(folder.mesh_file), folder.resolver)
+        return MeshCaller(MeshFile(folder.mesh_file), GrpcNetwork(template=folder.resolver))
 
     def deploy(self, graph: Graph, route_prefix: str | None) -> DeploymentHandle:
         """Start an application and return its ingress's handle."""

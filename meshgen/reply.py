@@ -22,30 +22,19 @@ class Reply:
     ignored. The payload is decoded when somebody first asks for the value, and only then.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_callbacks",
-        "_cancelled",
-        "_error",
-        "_lock",
-        "_outcome",
-        "_traceback",
-        "_value",
-        "_waiters",
-        "on_cancel",
-    )
+    # Until they are set on the instance: most replies never need most of them.
+    _outcome: tuple[Payload, Callable[[Payload], Any]] | None = None
+    _value: Any = _MISSING
+    _error: BaseException | None = None
+    _traceback: TracebackType | None = None
+    _waiters = 0
+    _cancelled = False
+    # Set by whoever carries out the call: tells the far side that nobody waits any more.
+    on_cancel: Callable[[], None] | None = None
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] | None = []
-        self._outcome: tuple[Payload, Callable[[Payload], Any]] | None = None
-        self._value: Any = _MISSING
-        self._error: BaseException | None = None
-        self._traceback: TracebackType | None = None
-        self._waiters = 0
-        self._cancelled = False
-        # Set by whoever carries out the call: tells the far side that nobody waits any more.
-        self.on_cancel: Callable[[], None] | None = None
 
     @property
     def done(self) -> bool:
@@ -71,15 +60,16 @@ class Reply:
             if callbacks is None:
                 return False
             self._outcome = outcome
-            self._keep(error)
+            if error is not None:
+                self._keep(error)
         for callback in callbacks:
             callback()
         return True
 
-    def _keep(self, error: BaseException | None) -> None:
+    def _keep(self, error: BaseException) -> None:
         # Each `raise` adds to an exception's traceback: `value` starts from this one every time.
         self._error = error
-        self._traceback = None if error is None else error.__traceback__
+        self._traceback = error.__traceback__
 
     def add_done_callback(self, callback: Callable[[], None]) -> None:
         """Call back when the outcome is here, from whichever thread brings it, or at once."""
@@ -155,7 +145,10 @@ class Reply:
     def _join(self, callback: Callable[[], None]) -> None:
         with self._lock:
             self._waiters += 1
-        self.add_done_callback(callback)
+            if self._callbacks is not None:
+                self._callbacks.append(callback)
+                return
+        callback()
 
     def _leave(self, callback: Callable[[], None] | None = None) -> bool:
         """Whether nobody waits any more."""

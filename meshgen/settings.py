@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ class Settings:
     service_dir: Path | None = None
     # What this replica binds: `unix:PATH` or `HOST:PORT`.
     listen: str = ""
-    replica_id: str = "0"
+    # Unique in its deployment. A container is given none, and has a host name of its own.
+    replica_id: str = field(default_factory=socket.gethostname)
     # Plain grpc.health.v1 on a thread of its own, as `HOST:PORT`; empty for none.
     health: str = ""
     # Folder with ca.pem, cert.pem and key.pem; None for a mesh of Unix sockets.

@@ -46,6 +46,15 @@ class MethodStub:
         return fewest, 1 << 30 if open_ended else len(positional)
 
     @functools.cached_property
+    def _free(self) -> frozenset[str]:
+        """Keywords that go into `**kwargs` though a positional-only parameter has their name."""
+        # Such calls are fine, but `Signature.bind` refuses them before Python 3.13.
+        parameters = self.parameters or ()
+        if not any(p.kind == "VAR_KEYWORD" for p in parameters):
+            return frozenset()
+        return frozenset(p.name for p in parameters if p.kind == "POSITIONAL_ONLY")
+
+    @functools.cached_property
     def signature(self) -> inspect.Signature:
         """The signature rebuilt, without types."""
         return inspect.Signature(
@@ -71,7 +80,7 @@ class MethodStub:
         if (not kwargs and fewest <= len(args) <= most) or self.parameters is None:
             return
         try:
-            self.signature.bind(*args, **kwargs)
+            self.signature.bind(*args, **{k: v for k, v in kwargs.items() if k not in self._free})
         except TypeError as exc:
             shown = str(self.signature).replace("=None", "=...")
             raise SignatureError(

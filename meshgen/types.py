@@ -62,6 +62,8 @@ class Payload:
     @property
     def size(self) -> int:
         """Bytes in all."""
+        if not self.buffers:
+            return len(self.pickle)
         return len(self.pickle) + sum(memoryview(part).nbytes for part in self.buffers)
 
 

@@ -42,7 +42,7 @@ class Command:
 
 @dataclass
 class Child:
-    """Keeps one process running until `stop`. Tell it of output lines and state changes by hooks."""
+    """Keeps one process running until `stop`; tells of output and state changes by hooks."""
 
     command: Command
     on_line: Callable[[str, str, bool], None]
@@ -84,6 +84,11 @@ class Child:
             logger.warning("%s did not end within %g s: killed", self.command.name, timeout)
             self._signal(signal.SIGKILL)
             await asyncio.wait([self._task])
+
+    def kill(self) -> None:
+        """End the process at once; it is not started again."""
+        self._stopping = True
+        self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -171,7 +176,7 @@ class Child:
             self.last_error = ""
             self._set(ReplicaState.RUNNING)
         elif facts.get("phase") == "failed":
-            self.last_error = f"{self.command.name} could not be constructed:\n{facts['error']}"
+            self.last_error = f"{self.command.name} failed:\n{facts['error']}"
 
     async def _follow_output(self, stream: asyncio.StreamReader, *, is_error: bool) -> None:
         rest = b""

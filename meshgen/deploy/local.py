@@ -12,6 +12,7 @@ from meshgen.deploy.child import Child, Command
 from meshgen.deploy.folder import MeshFolder, child_environment
 from meshgen.errors import DeployError, OptionError
 from meshgen.graph import Graph
+from meshgen.listener import bind
 from meshgen.serve.config import HTTPOptions
 from meshgen.serve.schema import (
     ApplicationStatus,
@@ -137,18 +138,8 @@ class LocalMesh:
         Raises:
             DeployError: It is taken.
         """
-        if self._listener is not None:
-            return
-        host, port = self._http.host, self._http.port
-        try:
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            self._listener = socket.create_server(address[:2], family=family, backlog=2048)
-        except OSError as exc:
-            raise DeployError(
-                f"cannot serve HTTP on {host}:{port}: {exc.strerror or exc}. Free the port, or "
-                "choose another: `meshgen run --port N`, or "
-                "serve.start(http_options=HTTPOptions(port=N))"
-            ) from exc
+        if self._listener is None:
+            self._listener = bind(self._http.host, self._http.port)
 
     def _start_gateway(self) -> None:
         if self._gateway is not None:
@@ -198,6 +189,14 @@ class LocalMesh:
         if self._listener is not None:
             self._listener.close()
         self.folder.remove()
+
+    def kill(self) -> None:
+        """End every process at once; `close` does the rest."""
+        for app in self._apps.values():
+            for child in app.children():
+                child.kill()
+        if self._gateway is not None:
+            self._gateway.kill()
 
     def status(self) -> ServeStatus:
         """How everything is."""

@@ -13,20 +13,15 @@ from meshgen.items import ItemBuffer
 from meshgen.reply import Reply
 from meshgen.runtime import codec
 from meshgen.runtime.calls import PendingCall, StreamCall, UnaryCall
-from meshgen.runtime.channel import Certificates
-from meshgen.runtime.link import GrpcPeer
 from meshgen.runtime.meshfile import MeshFile
-from meshgen.runtime.peer import Peer
-from meshgen.runtime.resolver import make_resolver
+from meshgen.runtime.network import Network
 from meshgen.runtime.router import Router
 from meshgen.serve.response import DeploymentResponse
 from meshgen.spec import MeshSpec
 from meshgen.stub import DeploymentStub
-from meshgen.types import Call, DeploymentID, Payload, RequestContext
+from meshgen.types import DeploymentID, RequestContext
 
 Arguments = tuple[Sequence[Any], Mapping[str, Any]]
-Result = Reply | ItemBuffer
-MakeCall = Callable[[Payload, Router], PendingCall]
 
 
 class MeshCaller:
@@ -38,15 +33,10 @@ class MeshCaller:
     def __init__(
         self,
         mesh: MeshFile,
-        resolver: str,
-        *,
-        name: str = "driver",
-        certificates: Certificates | None = None,
+        network: Network,
     ) -> None:
         self._mesh = mesh
-        self._resolver = resolver
-        self._name = name
-        self._certificates = certificates
+        self._network = network
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._routers: dict[DeploymentID, Router] = {}
@@ -73,14 +63,9 @@ class MeshCaller:
         reply: Reply,
     ) -> None:
         """Queue a unary call and return at once; `reply` gets the outcome."""
-        self._begin(
-            stub,
-            arguments,
-            reply,
-            lambda payload, router: UnaryCall(
-                str(stub.id), Call(method, payload, context), router, reply
-            ),
-        )
+        call = UnaryCall(stub.id, method, context, self, reply)
+        reply.on_cancel = call.abandon
+        self._begin(stub, arguments, call)
 
     def open_stream(
         self,
@@ -91,24 +76,20 @@ class MeshCaller:
         items: ItemBuffer,
     ) -> None:
         """Start a generator call and return at once; `items` gets what it yields."""
-        self._begin(
-            stub,
-            arguments,
-            items,
-            lambda payload, router: StreamCall(
-                str(stub.id), Call(method, payload, context), router, items
-            ),
-        )
+        call = StreamCall(stub.id, method, context, self, items)
+        items.on_cancel = call.abandon
+        self._begin(stub, arguments, call)
 
-    def _begin(
-        self, stub: DeploymentStub, arguments: Arguments, result: Result, make: MakeCall
-    ) -> None:
+    def _begin(self, stub: DeploymentStub, arguments: Arguments, call: PendingCall) -> None:
         """Pickle the arguments here and now, or as soon as the responses among them are there."""
-        args, kwargs = arguments
-        if any(isinstance(value, DeploymentResponse) for value in (*args, *kwargs.values())):
-            self.post(self._start_when_resolved, stub, arguments, result, make)
+        if _has_response(arguments):
+            self.post(self._start_when_resolved, stub, arguments, call)
+            return
+        call.arguments = codec.encode(arguments)
+        if threading.get_ident() == self._thread:
+            self._start(stub, call)
         else:
-            self.post(self._start, stub, codec.encode((args, kwargs)), result, make)
+            self.post(self._start, stub, call)
 
     def post(self, function: Callable[..., None], *args: Any) -> None:
         """Do something on the mesh's loop: at once if this is its thread.
@@ -124,55 +105,41 @@ class MeshCaller:
         except RuntimeError as exc:
             raise NotServingError("the mesh of this handle was shut down") from exc
 
-    def _start(
-        self, stub: DeploymentStub, payload: Payload, result: Result, make: MakeCall
-    ) -> None:
-        router = self._router(stub)
-        call = make(payload, router)
-        result.on_cancel = partial(self.post, call.cancel)
+    def _start(self, stub: DeploymentStub, call: PendingCall) -> None:
+        router = self._routers.get(stub.id) or self._router(stub)
         if not call.is_over():
             router.submit(call)
 
     def _start_when_resolved(
-        self, stub: DeploymentStub, arguments: Arguments, result: Result, make: MakeCall
+        self, stub: DeploymentStub, arguments: Arguments, call: PendingCall
     ) -> None:
-        task = self._loop.create_task(self._resolve(stub, arguments, result, make))
+        task = self._loop.create_task(self._resolve(stub, arguments, call))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        result.on_cancel = partial(self.post, task.cancel)
 
-    async def _resolve(
-        self, stub: DeploymentStub, arguments: Arguments, result: Result, make: MakeCall
-    ) -> None:
+    async def _resolve(self, stub: DeploymentStub, arguments: Arguments, call: PendingCall) -> None:
         """Put values in place of the responses among the arguments, all waited for at once."""
         args, kwargs = arguments
         try:
             values = await asyncio.gather(*(_value(v) for v in (*args, *kwargs.values())))
             named = dict(zip(kwargs, values[len(args) :], strict=True))
-            payload = codec.encode((tuple(values[: len(args)]), named))
+            call.arguments = codec.encode((tuple(values[: len(args)]), named))
         except BaseException as exc:
-            _fail(result, exc)
+            call.fail(exc)
             if isinstance(exc, asyncio.CancelledError):
                 raise
             return
-        self._start(stub, payload, result, make)
+        self._start(stub, call)
 
     def _router(self, stub: DeploymentStub) -> Router:
         router = self._routers.get(stub.id)
         if router is None:
-            resolver = make_resolver(self._resolver, stub)
-            router = Router(stub, resolver, partial(self._connect, stub))
+            resolver = self._network.resolver(stub)
+            router = Router(stub, resolver, partial(self._network.connect, stub))
             if self._closed:
                 router.refuse_all()
             self._routers[stub.id] = router
         return router
-
-    def _connect(
-        self, stub: DeploymentStub, address: str, on_change: Callable[[Peer], None]
-    ) -> Peer:
-        return GrpcPeer(
-            address, on_change, stub=stub, caller=self._name, certificates=self._certificates
-        )
 
     def mesh(self) -> MeshSpec:
         """The applications of the mesh, as they are now."""
@@ -187,15 +154,16 @@ class MeshCaller:
         return self._mesh.search(lambda mesh: mesh.ingress_of(app))
 
 
+def _has_response(arguments: Arguments) -> bool:
+    args, kwargs = arguments
+    for value in args:
+        if isinstance(value, DeploymentResponse):
+            return True
+    return bool(kwargs) and any(isinstance(v, DeploymentResponse) for v in kwargs.values())
+
+
 async def _value(argument: Any) -> Any:
     # Shielded: one response may be an argument of many calls, and one that is cancelled is one.
     if isinstance(argument, DeploymentResponse):
         return await asyncio.shield(argument)
     return argument
-
-
-def _fail(result: Result, error: BaseException) -> None:
-    if isinstance(result, ItemBuffer):
-        result.end(error)
-    else:
-        result.fail(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from meshgen.items import ItemBuffer
 from meshgen.reply import Reply
 from meshgen.runtime import codec, frames
 from meshgen.runtime.peer import Peer, RefusedError
-from meshgen.types import Call, Payload
+from meshgen.types import Call, DeploymentID, Payload, RequestContext
 from meshgen.v1 import mesh_pb2 as pb
 
 
@@ -26,21 +27,32 @@ class Dispatcher(Protocol):
         """Nobody waits for a call that no replica has."""
 
 
-class PendingCall(ABC):
-    """One call of this process. All methods run on the mesh's loop."""
+class Poster(Protocol):
+    """Who does things on the mesh's loop."""
 
-    def __init__(self, target: str, call: Call, dispatcher: Dispatcher) -> None:
+    def post(self, function: Callable[[], None]) -> None:
+        """Do it there, from whichever thread."""
+
+
+class PendingCall(Call, ABC):
+    """One call of this process. All methods but `abandon` run on the mesh's loop."""
+
+    def __init__(
+        self, target: DeploymentID, method: str, context: RequestContext, poster: Poster
+    ) -> None:
         self.target = target
-        self.call = call
-        self._dispatcher = dispatcher
+        self.method = method
+        self.context = context
+        self._poster = poster
+        # Once it is there: who finds a replica for it.
+        self.dispatcher: Dispatcher | None = None
         self._peer: Peer | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch_deadline(self, loop: asyncio.AbstractEventLoop) -> None:
+    def watch_deadline(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         """End the call when its deadline passes."""
-        if self.call.context.deadline is not None:
-            self._timer = loop.call_at(self.call.context.deadline, self.expire)
+        self._timer = loop.call_at(deadline, self.expire)
 
     def _forget_deadline(self) -> None:
         if self._timer is not None:
@@ -58,11 +70,16 @@ class PendingCall(ABC):
     def is_over(self) -> bool:
         """Whether the outcome is here."""
 
+    def abandon(self) -> None:
+        """Nobody waits any more; from any thread."""
+        self._poster.post(self.cancel)
+
     def cancel(self) -> None:
         """Nobody waits any more."""
         self._forget_deadline()
         if self._peer is None:
-            self._dispatcher.forget(self)
+            if self.dispatcher is not None:
+                self.dispatcher.forget(self)
         elif self._task is not None:
             self._task.cancel()
 
@@ -71,6 +88,10 @@ class PendingCall(ABC):
         if not self.is_over():
             self.cancel()
             self.fail(DeadlineError(f"{self.target} gave no result before the call's deadline"))
+
+    def _again(self, peer: Peer) -> None:
+        assert self.dispatcher is not None
+        self.dispatcher.again(self, peer)
 
     def _launch_beside(self, peer: Peer) -> None:
         """Run `_carry` in a task of the peer's, counted as in flight there."""
@@ -93,38 +114,45 @@ class PendingCall(ABC):
 
     async def _invocation(self, peer: Peer) -> pb.Invocation:
         """The call as it travels, its arguments uploaded first where they are large."""
-        if not frames.is_large(self.call.arguments):
-            return frames.invocation_message(self.call)
-        return frames.invocation_message(self.call, await peer.upload(self.call.arguments))
+        if not frames.is_large(self.arguments):
+            return frames.invocation_message(self)
+        return frames.invocation_message(self, await peer.upload(self.arguments))
 
 
 class UnaryCall(PendingCall):
     """A call with one result, which goes over the link."""
 
-    def __init__(self, target: str, call: Call, dispatcher: Dispatcher, reply: Reply) -> None:
-        super().__init__(target, call, dispatcher)
+    def __init__(
+        self,
+        target: DeploymentID,
+        method: str,
+        context: RequestContext,
+        poster: Poster,
+        reply: Reply,
+    ) -> None:
+        super().__init__(target, method, context, poster)
         self._reply = reply
         self._call_id = 0
 
     def launch(self, peer: Peer) -> None:
         """Queue a frame, after uploading the arguments where they are large."""
-        if frames.is_large(self.call.arguments):
+        if frames.is_large(self.arguments):
             self._launch_beside(peer)
             return
         self._peer = peer
-        self._call_id = peer.session.request(frames.invocation_message(self.call), self)
+        self._call_id = peer.session.request(self, self)
 
     async def _carry(self, peer: Peer) -> None:
         try:
-            invocation = await self._invocation(peer)
+            payload_id = await peer.upload(self.arguments)
         except MeshError:
             # The call itself never left: it may go elsewhere.
             self._peer, self._task = None, None
-            self._dispatcher.again(self, peer)
+            self._again(peer)
             return
         self._task = None
         if not self._reply.done:
-            self._call_id = peer.session.request(invocation, self)
+            self._call_id = peer.session.request(self, self, payload_id)
 
     def cancel(self) -> None:
         """Tell the replica, or stop what has not left."""
@@ -136,13 +164,16 @@ class UnaryCall(PendingCall):
 
     def answered(self, frame: pb.Frame) -> None:
         """The outcome came."""
-        self._forget_deadline()
-        assert self._peer is not None
-        self._peer.welcome_again()
+        peer = self._peer
+        assert peer is not None
+        if self._timer is not None:
+            self._timer.cancel()
+        if peer.refusals:
+            peer.welcome_again()
         if frame.kind == pb.FRAME_KIND_ERROR:
             self._reply.fail(codec.decode_failure(frame.failure))
         elif frame.payload.payload_id:
-            self._peer.spawn(self._fetch(self._peer, frame.payload.payload_id))
+            peer.spawn(self._fetch(peer, frame.payload.payload_id))
         else:
             self._reply.resolve(frames.read_payload(frame.payload), codec.decode)
 
@@ -159,7 +190,7 @@ class UnaryCall(PendingCall):
         """The replica is full or leaving."""
         peer, self._peer, self._call_id = self._peer, None, 0
         assert peer is not None
-        self._dispatcher.again(self, peer)
+        self._again(peer)
 
     def unsent(self) -> None:
         """The connection ended before the call left."""
@@ -186,8 +217,15 @@ class UnaryCall(PendingCall):
 class StreamCall(PendingCall):
     """A call of a generator, which is an RPC of its own."""
 
-    def __init__(self, target: str, call: Call, dispatcher: Dispatcher, items: ItemBuffer) -> None:
-        super().__init__(target, call, dispatcher)
+    def __init__(
+        self,
+        target: DeploymentID,
+        method: str,
+        context: RequestContext,
+        poster: Poster,
+        items: ItemBuffer,
+    ) -> None:
+        super().__init__(target, method, context, poster)
         self._items = items
 
     def launch(self, peer: Peer) -> None:
@@ -200,7 +238,7 @@ class StreamCall(PendingCall):
         except RefusedError:
             self._peer, self._task = None, None
             if not self._items.ended:
-                self._dispatcher.again(self, peer)
+                self._again(peer)
         except MeshError as exc:
             self._items.end(exc)
 

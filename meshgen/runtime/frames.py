@@ -18,11 +18,18 @@ def is_large(payload: Payload) -> bool:
     return payload.size > INLINE_LIMIT
 
 
+def write_payload(message: pb.Payload, payload: Payload) -> None:
+    """Put a payload that travels inline into its message."""
+    message.pickle = payload.pickle  # type: ignore[assignment]  # inline ones are bytes
+    if payload.buffers:
+        message.buffers.extend(payload.buffers)  # type: ignore[arg-type]  # as above
+
+
 def payload_message(payload: Payload) -> pb.Payload:
-    """A payload that travels inline."""
-    if not payload.buffers:
-        return pb.Payload(pickle=payload.pickle)  # type: ignore[arg-type]  # inline ones are bytes
-    return pb.Payload(pickle=bytes(payload.pickle), buffers=[bytes(b) for b in payload.buffers])
+    """A payload that travels inline, by itself."""
+    message = pb.Payload()
+    write_payload(message, payload)
+    return message
 
 
 def read_payload(message: pb.Payload) -> Payload:
@@ -31,17 +38,26 @@ def read_payload(message: pb.Payload) -> Payload:
     return Payload(message.pickle, [bytearray(b) for b in buffers] if buffers else ())
 
 
+def write_invocation(message: pb.Invocation, call: Call, payload_id: str = "") -> None:
+    """Put a call into its message; the arguments inline, or by the id they were uploaded under."""
+    message.method = call.method
+    if payload_id:
+        message.arguments.payload_id = payload_id
+    else:
+        write_payload(message.arguments, call.arguments)
+    write_context(message.context, call.context)
+
+
 def invocation_message(call: Call, payload_id: str = "") -> pb.Invocation:
-    """A call; its arguments inline, or under `payload_id` where they were uploaded."""
-    arguments = pb.Payload(payload_id=payload_id) if payload_id else payload_message(call.arguments)
-    return pb.Invocation(
-        method=call.method, arguments=arguments, context=context_message(call.context)
-    )
+    """A call by itself."""
+    message = pb.Invocation()
+    write_invocation(message, call, payload_id)
+    return message
 
 
-def context_message(context: RequestContext) -> pb.Context:
+def write_context(message: pb.Context, context: RequestContext) -> None:
     """A request's context; the deadline as time left, at least a millisecond."""
-    message = pb.Context(request_id=context.request_id)
+    message.request_id = context.request_id
     if context.deadline is not None:
         message.time_left_ms = max(1, int((context.deadline - time.monotonic()) * 1000))
     if context.route:
@@ -50,7 +66,6 @@ def context_message(context: RequestContext) -> pb.Context:
         message.multiplexed_model_id = context.multiplexed_model_id
     if context.session_id:
         message.session_id = context.session_id
-    return message
 
 
 def read_context(message: pb.Context, app: str) -> RequestContext:

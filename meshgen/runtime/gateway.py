@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meshgen.errors import DeadlineError, MeshError, ProtocolError
 from meshgen.items import ItemBuffer
+from meshgen.listener import bind
 from meshgen.runtime.exchange import Exchange
 from meshgen.runtime.httpmessage import HTTP_METHOD, HttpHead
-from meshgen.runtime.httpserver import bind, serve
+from meshgen.runtime.httpserver import serve
 from meshgen.runtime.process import open_caller, report
 from meshgen.runtime.refusal import CLIENT_CLOSED_REQUEST, refusal
 from meshgen.settings import Settings
@@ -237,7 +238,7 @@ async def serve_http(settings: Settings) -> None:
     Raises:
         DeployError: The address cannot be listened on.
     """
-    with bind(settings.http_host, settings.http_port) as listener:
+    with listen(settings) as listener:
         async with open_caller(settings) as caller:
             # The socket listens already: who connects from now on is answered.
             report(settings, phase="serving", port=listener.getsockname()[1])

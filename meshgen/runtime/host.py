@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from typing import Any, cast
 
+from meshgen.runtime.frames import is_large
+from meshgen.runtime.pump import ItemPump
 from meshgen.runtime.replica import Replica
-from meshgen.runtime.session import ReplicaSession
+from meshgen.runtime.session import ReplicaSession, after_what_follows
+from meshgen.types import Payload
 from meshgen.v1 import mesh_pb2 as pb
+
+# Of a hundred calls in one message, the first results are on their way back while the last
+# arguments are read.
+_SLICE = 32
 
 
 class LinkHost:
@@ -31,6 +40,14 @@ class LinkHost:
             self.left(call_id)
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def receive(self, frames: Sequence[pb.Frame]) -> None:
+        """Take in a message, in slices that let go of the loop in between."""
+        for start in range(0, len(frames), _SLICE):
+            if start:
+                await asyncio.sleep(0)
+            self.session.receive(frames[start : start + _SLICE])
+        await after_what_follows(frames)
+
     def requested(self, call_id: int, invocation: pb.Invocation) -> None:
         """Start a call, or send it away."""
         if self._replica.admit():
@@ -44,23 +61,45 @@ class LinkHost:
         if task is None:
             return
         # A task that is cancelled before its first step never runs, its `finally` included.
-        unstarted = inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED
+        unstarted = (
+            inspect.getcoroutinestate(cast(Coroutine[Any, Any, None], task.get_coro()))
+            == inspect.CORO_CREATED
+        )
         task.cancel()
         if unstarted:
             self._end(call_id, asyncio.CancelledError())
 
-    def _end(self, call_id: int, outcome: pb.Payload | BaseException) -> None:
+    def _end(self, call_id: int, outcome: Payload | BaseException) -> None:
         if isinstance(outcome, BaseException):
             self.session.fail(call_id, self._replica.failure(outcome))
+        elif is_large(outcome):
+            self.session.respond(call_id, self._replica.results.park(outcome))
         else:
             self.session.respond(call_id, outcome)
         self._replica.release()
         del self._tasks[call_id]
 
     async def _run(self, call_id: int, invocation: pb.Invocation) -> None:
-        outcome: pb.Payload | BaseException
+        outcome: Payload | BaseException
         try:
             outcome = await self._replica.call(invocation)
         except BaseException as exc:  # user code: SystemExit too is an error to its caller
             outcome = exc
         self._end(call_id, outcome)
+
+
+async def answer_stream(
+    replica: Replica, invocation: pb.Invocation
+) -> AsyncGenerator[pb.CallStreamResponse, None]:
+    """Run a streaming call that has a slot; what is ready together travels together."""
+    try:
+        async with ItemPump(replica.stream(invocation)) as pump:
+            while items := await pump.next():
+                messages = [replica.outgoing(item) for item in items]
+                yield pb.CallStreamResponse(items=messages)
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as exc:  # user code, as above
+        yield pb.CallStreamResponse(failure=replica.failure(exc))
+    finally:
+        replica.release()

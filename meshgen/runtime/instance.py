@@ -14,10 +14,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from enum import Enum
 from functools import partial
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from meshgen.errors import GeneratorMismatchError, OptionError, UnknownMethodError
+from meshgen.serve.response import DeploymentResponseGenerator
 from meshgen.spec import ServiceSpec
 from meshgen.stub import DeploymentStub
 
@@ -35,6 +38,7 @@ class Instance:
     def __init__(self, stub: DeploymentStub, target: Any, max_ongoing_requests: int) -> None:
         self._stub = stub
         self._target = target
+        self._kinds: dict[Any, _Kind] = {}
         # Told of a thread that runs on although its call was cancelled.
         self.on_abandoned: Callable[[Future[_Outcome]], None] = lambda _future: None
         self._threads = ThreadPoolExecutor(
@@ -49,7 +53,7 @@ class Instance:
         made: Any = target
         if isinstance(target, type):
             made = target.__new__(target, *args, **kwargs)
-            pending = target.__init__(made, *args, **kwargs)
+            pending = type(made).__init__(made, *args, **kwargs)
             if inspect.isawaitable(pending):
                 await pending
         instance = cls(spec.stub, made, spec.options.max_ongoing_requests)
@@ -104,15 +108,26 @@ class Instance:
             raise UnknownMethodError(f"deployment {self._stub.id} has no method {name!r}")
         return found
 
+    def async_method(self, name: str) -> Callable[..., Any] | None:
+        """The user's method of that name if it is a coroutine function of a unary call."""
+        method = self.method(name)
+        return method if self._kind(method) is _Kind.ASYNC else None
+
+    def _kind(self, method: Callable[..., Any]) -> _Kind:
+        function = getattr(method, "__func__", method)
+        kind = self._kinds.get(function)
+        if kind is None:
+            kind = self._kinds[function] = _kind_of(method)
+        return kind
+
     async def run(self, name: str, args: Any, kwargs: Any) -> Any:
         """Run a method and return whatever it does, generators included."""
         method = self.method(name)
-        if inspect.iscoroutinefunction(method):
+        kind = self._kind(method)
+        if kind is _Kind.ASYNC:
             return await method(*args, **kwargs)
-        if _is_generator(method):
+        if kind is _Kind.GENERATOR:
             return method(*args, **kwargs)
-        if inspect.iscoroutinefunction(getattr(method, "__call__", None)):  # noqa: B004
-            return await method(*args, **kwargs)
         return await self._settle(await self._in_thread(partial(method, *args, **kwargs)))
 
     async def call(self, name: str, args: Any, kwargs: Any) -> Any:
@@ -122,7 +137,7 @@ class Instance:
             GeneratorMismatchError: It returned a generator.
         """
         result = await self.run(name, args, kwargs)
-        if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        if isinstance(result, (GeneratorType, AsyncGeneratorType)):
             raise GeneratorMismatchError(
                 f"{self._stub.id}.{name} returned a generator: call it by "
                 f"handle.options(stream=True).{name}.remote(...)"
@@ -146,7 +161,10 @@ class Instance:
         )
 
     async def _settle(self, result: Any) -> Any:
-        return await result if inspect.isawaitable(result) else result
+        # A stream's response can be awaited only to be told that it cannot.
+        if inspect.isawaitable(result) and not isinstance(result, DeploymentResponseGenerator):
+            return await result
+        return result
 
     async def _in_thread(self, function: Callable[[], Any]) -> Any:
         """Run in a thread, in this task's context. Any exception comes back as itself."""
@@ -244,5 +262,18 @@ def _close(generator: Any) -> None:
             return None
 
 
-def _is_generator(method: Callable[..., Any]) -> bool:
-    return inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method)
+class _Kind(Enum):
+    """How a method is run."""
+
+    ASYNC = "on the loop"
+    GENERATOR = "by whoever iterates"
+    SYNC = "in a thread"
+
+
+def _kind_of(method: Callable[..., Any]) -> _Kind:
+    if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+        return _Kind.GENERATOR
+    called = getattr(method, "__call__", None)  # noqa: B004 - an object may have an async one
+    if inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(called):
+        return _Kind.ASYNC
+    return _Kind.SYNC

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -15,6 +15,7 @@ from meshgen.errors import MeshError, ProtocolError, ReplicaLostError
 from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
 from meshgen.runtime.channel import Certificates, open_channel, translate_rpc_errors
 from meshgen.runtime.peer import Peer, RefusedError
+from meshgen.runtime.session import after_what_follows
 from meshgen.stub import DeploymentStub
 from meshgen.types import Payload, new_id
 from meshgen.v1 import mesh_pb2 as pb
@@ -82,13 +83,7 @@ class GrpcPeer(Peer):
             return
         self.session.receive(message.frames)
         self.changed()
-
-    def changed(self) -> None:
-        """Tell the router; once a leaving replica has answered all, end the link."""
-        if self.session.state.phase == pb.REPLICA_PHASE_DRAINING and not self.in_flight:
-            # It waits for our end of the link to know that no call is on its way.
-            self.session.outbox.close()
-        super().changed()
+        await after_what_follows(message.frames)
 
     async def _write(self, call: Any) -> None:
         # A failed write shows in the reader as well, which ends the link.
@@ -126,7 +121,9 @@ class GrpcPeer(Peer):
                 assembler.add(message.chunk)
         return assembler.payload()
 
-    async def stream(self, invocation: pb.Invocation) -> AsyncIterator[pb.CallStreamResponse]:
+    async def stream(
+        self, invocation: pb.Invocation
+    ) -> AsyncGenerator[pb.CallStreamResponse, None]:
         """Call a generator; its own HTTP/2 stream, with flow control of its own."""
         call = self._channel.unary_stream(
             SERVICE + "CallStream",

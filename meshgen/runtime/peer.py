@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 from meshgen.errors import MeshError
@@ -31,6 +32,8 @@ class Peer(ABC):
         self.closed = False
         # Calls beside the link: streams, and those whose large arguments are on their way.
         self.beside = 0
+        # How many calls it may have in flight; none unless it takes calls.
+        self.limit = 0
         # Refusals in a row, and until when the replica is left alone for them.
         self.refusals = 0
         self.busy_until = 0.0
@@ -47,10 +50,11 @@ class Peer(ABC):
         """Whether the replica takes calls, as far as it has told."""
         return not self.closed and self.session.state.phase == pb.REPLICA_PHASE_SERVING
 
-    @property
     def has_room(self) -> bool:
-        """Whether it takes calls and is not known to be full."""
-        return self.serving and self.in_flight < self.session.state.max_ongoing_requests
+        """Whether it takes calls, is not known to be full, and is not left alone for a while."""
+        if len(self.session.calls) + self.beside >= self.limit:
+            return False
+        return not self.refusals or self.busy_until <= time.monotonic()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run work that this peer owns."""
@@ -66,6 +70,10 @@ class Peer(ABC):
 
     def changed(self) -> None:
         """Tell that a slot, or the replica's state, is another than before."""
+        if self.session.state.phase == pb.REPLICA_PHASE_DRAINING and not self.in_flight:
+            # It waits for our end of the link to know that no call is on its way.
+            self.session.outbox.close()
+        self.limit = self.session.state.max_ongoing_requests if self.serving else 0
         self._on_change(self)
 
     @abstractmethod
@@ -81,7 +89,7 @@ class Peer(ABC):
         """Take a large result."""
 
     @abstractmethod
-    def stream(self, invocation: pb.Invocation) -> AsyncIterator[pb.CallStreamResponse]:
+    def stream(self, invocation: pb.Invocation) -> AsyncGenerator[pb.CallStreamResponse, None]:
         """Call a generator. Raises `RefusedError` before the first message if sent away."""
 
     async def close(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.channel import Certificates
 from meshgen.runtime.meshfile import MeshFile
+from meshgen.runtime.network import GrpcNetwork
 from meshgen.serve.context import process
 from meshgen.settings import Settings
 
@@ -21,13 +22,11 @@ from meshgen.settings import Settings
 @asynccontextmanager
 async def open_caller(settings: Settings, name: str = "gateway") -> AsyncIterator[MeshCaller]:
     """The caller of this process, which handles that are unpickled here find as well."""
-    follow_supervisor(settings)
-    async with MeshCaller(
-        MeshFile(settings.mesh_file),
-        settings.resolver,
-        name=name,
-        certificates=read_certificates(settings),
-    ) as caller:
+    follow_supervisor(settings.lifeline_fd)
+    network = GrpcNetwork(
+        template=settings.resolver, name=name, certificates=read_certificates(settings)
+    )
+    async with MeshCaller(MeshFile(settings.mesh_file), network) as caller:
         process.caller = caller
         try:
             yield caller
@@ -40,14 +39,14 @@ def read_certificates(settings: Settings) -> Certificates | None:
     return None if settings.certs is None else Certificates.read(settings.certs)
 
 
-def follow_supervisor(settings: Settings) -> None:
-    """End this process at once when its supervisor is gone, however that ended."""
-    if settings.lifeline_fd < 0:
+def follow_supervisor(lifeline_fd: int) -> None:
+    """End this process at once when its supervisor is gone, however that ended; -1 for none."""
+    if lifeline_fd < 0:
         return
 
     def wait_for_the_end() -> None:
         # Nothing is ever written to it: a read returns when the other end is closed.
-        os.read(settings.lifeline_fd, 1)
+        os.read(lifeline_fd, 1)
         os._exit(1)
 
     threading.Thread(target=wait_for_the_end, name="lifeline", daemon=True).start()

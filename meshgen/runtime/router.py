@@ -44,6 +44,8 @@ class Router:
         self._rng = random.Random()
         self._queue: deque[PendingCall] = deque()
         self._peers: dict[str, Peer] = {}
+        # Those that take calls.
+        self._serving: list[Peer] = []
         self._failures: dict[str, _Failures] = {}
         self._last_failure = ""
         self._closing: set[asyncio.Task[None]] = set()
@@ -59,9 +61,14 @@ class Router:
         if self._closed:
             call.fail(NotServingError(f"the mesh that {call.target} belongs to was shut down"))
             return
-        call.watch_deadline(self._loop)
+        call.dispatcher = self
+        if call.context.deadline is not None:
+            call.watch_deadline(self._loop, call.context.deadline)
         limit = self.stub.max_queued_requests
-        if limit >= 0 and len(self._queue) >= limit and not self._open_peers():
+        if not self._queue and (peer := self._pick()) is not None:
+            call.launch(peer)
+            return
+        if 0 <= limit <= len(self._queue):
             call.fail(
                 BackPressureError(
                     f"{call.target} already has {len(self._queue)} calls of this process waiting, "
@@ -75,29 +82,33 @@ class Router:
     def dispatch(self) -> None:
         """Send what can be sent."""
         while self._queue:
-            peers = self._open_peers()
-            if not peers:
+            peer = self._pick()
+            if peer is None:
                 self._wait_for_room()
                 return
             call = self._queue.popleft()
             if not call.is_over():
-                call.launch(pick(peers, self._rng))
+                call.launch(peer)
 
-    def _open_peers(self) -> list[Peer]:
-        now = self._loop.time()
-        return [peer for peer in self._peers.values() if peer.has_room and peer.busy_until <= now]
+    def _pick(self) -> Peer | None:
+        """The replica for the next call, if any has room."""
+        peers = self._serving
+        if len(peers) == 1:
+            return peers[0] if peers[0].has_room() else None
+        open_peers = [peer for peer in peers if peer.has_room()]
+        return pick(open_peers, self._rng) if open_peers else None
 
     def _wait_for_room(self) -> None:
         """Nothing can be sent now: look for replicas, and look again after a back-off."""
         if self._watching is None:
             self._served_at = self._loop.time()
             self._watching = self._loop.create_task(self._watch_replicas())
-        waits = [p.busy_until for p in self._peers.values() if p.has_room]
+        waits = [peer.busy_until for peer in self._serving if peer.refusals]
         if waits:
             if self._retry is not None:
                 self._retry.cancel()
             self._retry = self._loop.call_at(min(waits), self.dispatch)
-        elif not any(peer.serving for peer in self._peers.values()):
+        elif not self._serving:
             self._look.set()
 
     def again(self, call: PendingCall, peer: Peer) -> None:
@@ -118,8 +129,10 @@ class Router:
         """A peer has answered, has told another state, or is gone."""
         if peer.closed:
             self._lost(peer)
-        elif peer.serving:
-            self._failures.pop(peer.address, None)
+        if peer.serving is not (peer in self._serving):
+            self._serving = [each for each in self._peers.values() if each.serving]
+            if peer.serving:
+                self._failures.pop(peer.address, None)
         if self._queue:
             self.dispatch()
 
@@ -169,7 +182,7 @@ class Router:
 
     def _give_up_late_calls(self) -> None:
         now = self._loop.time()
-        if not self._queue or any(peer.serving for peer in self._peers.values()):
+        if not self._queue or self._serving:
             self._served_at = now
         elif now - self._served_at > PATIENCE:
             error = no_replica(str(self.stub.id), PATIENCE, self._last_failure)
@@ -211,4 +224,4 @@ class _Failures:
 
 def _backoff(count: int, first: float, most: float) -> float:
     """Seconds to wait after the `count`th failure in a row."""
-    return min(most, first * 2 ** min(count - 1, 10))
+    return min(most, first * float(2 ** min(count - 1, 10)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -15,9 +15,8 @@ from meshgen.errors import ProtocolError
 from meshgen.naming import grpc_service
 from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
 from meshgen.runtime.channel import SERVER_OPTIONS, Certificates
-from meshgen.runtime.host import LinkHost
+from meshgen.runtime.host import LinkHost, answer_stream
 from meshgen.runtime.link import REFUSED_KEY
-from meshgen.runtime.pump import ItemPump
 from meshgen.runtime.replica import Replica
 from meshgen.types import DeploymentID
 from meshgen.v1 import mesh_pb2 as pb
@@ -35,11 +34,12 @@ class MeshServicer:
 
     async def link(self, _: Any, context: Context) -> None:
         """Carry one caller's link until either side ends it."""
+        self._replica.enter_context()
         async with LinkHost(self._replica) as host:
             writer = asyncio.create_task(self._write(host, context))
             try:
                 while (message := await context.read()) is not grpc.aio.EOF:
-                    host.session.receive(message.frames)
+                    await host.receive(message.frames)
                 host.session.outbox.close()
                 await writer
             except ProtocolError as exc:
@@ -55,6 +55,7 @@ class MeshServicer:
 
     async def call(self, request: pb.CallRequest, context: Context) -> pb.CallResponse:
         """Run one unary call."""
+        self._replica.enter_context()
         await self._admit(context)
         try:
             payload = await self._replica.call(request.invocation)
@@ -64,29 +65,17 @@ class MeshServicer:
             return pb.CallResponse(outcome=pb.Outcome(failure=self._replica.failure(exc)))
         finally:
             self._replica.release()
-        return pb.CallResponse(outcome=pb.Outcome(payload=payload))
+        return pb.CallResponse(outcome=pb.Outcome(payload=self._replica.outgoing(payload)))
 
     async def call_stream(self, request: pb.CallStreamRequest, context: Context) -> None:
         """Run one generator; what is ready together travels together."""
+        self._replica.enter_context()
         await self._admit(context)
-        try:
-            async with ItemPump(self._replica.stream(request.invocation)) as pump:
-                await self._pass_on(pump, context)
-        finally:
-            self._replica.release()
-
-    async def _pass_on(self, pump: ItemPump, context: Context) -> None:
-        try:
-            while items := await pump.next():
-                messages = [self._replica.outgoing(item) for item in items]
-                await context.write(pb.CallStreamResponse(items=messages))
-        except asyncio.CancelledError:
-            raise
-        except grpc.aio.BaseError:
-            return  # the caller is gone
-        except BaseException as exc:  # user code, as above
-            failure = self._replica.failure(exc)
-            await context.write(pb.CallStreamResponse(failure=failure))
+        async with aclosing(answer_stream(self._replica, request.invocation)) as messages:
+            # A write fails when the caller is gone.
+            with suppress(grpc.aio.BaseError):
+                async for message in messages:
+                    await context.write(message)
 
     async def _admit(self, context: Context) -> None:
         if not self._replica.admit():

@@ -14,16 +14,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from meshgen.errors import ProtocolError
-from meshgen.runtime.frames import PROTOCOL_VERSION
-from meshgen.types import DeploymentID
+from meshgen.runtime.frames import PROTOCOL_VERSION, write_invocation, write_payload
+from meshgen.types import Call, DeploymentID, Payload
 from meshgen.v1 import mesh_pb2 as pb
 
 # A message stops growing at about this size, so that a batch of big frames stays a small message.
 BATCH_BYTES = 512 * 1024
+
+# Looked up once: the generated module finds its enum values anew at each access.
+REQUEST = pb.FRAME_KIND_REQUEST
+RESPONSE = pb.FRAME_KIND_RESPONSE
+ERROR = pb.FRAME_KIND_ERROR
 
 M = TypeVar("M", pb.LinkRequest, pb.LinkResponse)
 
@@ -32,16 +37,30 @@ class Outbox(Generic[M]):
     """Frames that wait to be written. All that is queued leaves as one message."""
 
     def __init__(self, message: type[M]) -> None:
-        self._message = message
-        self._frames: deque[pb.Frame] = deque()
+        self._type: type[M] = message
+        self._full: deque[M] = deque()
+        self._open: M = message()
+        self._frames = self._open.frames
         self._bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
 
-    def put(self, frame: pb.Frame) -> None:
-        """Queue a frame."""
-        self._frames.append(frame)
+    def add(self, size: int = 0) -> pb.Frame:
+        """A new frame at the end of the queue, of about `size` bytes, to be filled in at once.
+
+        Built in place: making a frame by itself and adding it costs twice as much.
+        """
+        if self._bytes >= BATCH_BYTES:
+            self._full.append(self._open)
+            self._renew()
+        self._bytes += size
         self._wake()
+        return self._frames.add()
+
+    def _renew(self) -> None:
+        self._open = self._type()
+        self._frames = self._open.frames
+        self._bytes = 0
 
     def close(self) -> None:
         """No frame will follow: what is queued is the end."""
@@ -49,28 +68,20 @@ class Outbox(Generic[M]):
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None:
+            if not self._waiter.done():
+                self._waiter.set_result(None)
+            self._waiter = None
 
     def take(self) -> M | None:
-        """All that is queued as one message, up to `BATCH_BYTES`; None if nothing is."""
-        frames = self._frames
-        if not frames:
+        """All that is queued as one message, of about `BATCH_BYTES` at most; None if nothing is."""
+        if self._full:
+            return self._full.popleft()
+        if not self._frames:
             return None
-        if len(frames) == 1:
-            return self._message(frames=(frames.popleft(),))
-        batch, size = [], 0
-        while frames and size < BATCH_BYTES:
-            frame = frames.popleft()
-            batch.append(frame)
-            size += frame.ByteSize()
-        return self._message(frames=batch)
-
-    def take_unsent(self) -> list[pb.Frame]:
-        """Remove and return the frames that never left."""
-        unsent = list(self._frames)
-        self._frames.clear()
-        return unsent
+        message = self._open
+        self._renew()
+        return message
 
     async def next(self) -> M | None:
         """The next message to write; None once closed and empty."""
@@ -80,6 +91,18 @@ class Outbox(Generic[M]):
                 return message
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
+
+
+async def after_what_follows(frames: Sequence[pb.Frame]) -> None:
+    """Let what a lone frame set off come before asking gRPC for the next message.
+
+    Asking costs as much as a small call. So that comes after the task that the frame woke (one turn
+    of the loop) and the write of what it queued (another). Many frames are a sign of many callers,
+    who gain more by the next message.
+    """
+    if len(frames) == 1:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
 
 class Awaited(Protocol):
@@ -99,32 +122,38 @@ class CallerSession:
         self.outbox: Outbox[pb.LinkRequest] = Outbox(pb.LinkRequest)
         self.state = pb.State()
         # None stands for a call that was left.
-        self._calls: dict[int, Awaited | None] = {}
+        self.calls: dict[int, Awaited | None] = {}
         self._next_id = 1
 
     @property
     def in_flight(self) -> int:
         """Calls that the replica has not answered."""
-        return len(self._calls)
+        return len(self.calls)
 
     def hello(self, deployment: DeploymentID, caller: str) -> None:
         """Say who calls whom; the first frame of a link."""
-        hello = pb.Hello(protocol=PROTOCOL_VERSION, deployment=str(deployment), caller=caller)
-        self.outbox.put(pb.Frame(kind=pb.FRAME_KIND_HELLO, hello=hello))
+        frame = self.outbox.add()
+        frame.kind = pb.FRAME_KIND_HELLO
+        frame.hello.protocol = PROTOCOL_VERSION
+        frame.hello.deployment = str(deployment)
+        frame.hello.caller = caller
 
-    def request(self, invocation: pb.Invocation, awaited: Awaited) -> int:
-        """Queue a call and return its id."""
+    def request(self, call: Call, awaited: Awaited, payload_id: str = "") -> int:
+        """Queue a call and return its id; its arguments were uploaded if there is a payload id."""
         call_id = self._next_id
         self._next_id += 1
-        self._calls[call_id] = awaited
-        self.outbox.put(pb.Frame(kind=pb.FRAME_KIND_REQUEST, id=call_id, invocation=invocation))
+        self.calls[call_id] = awaited
+        frame = self.outbox.add(0 if payload_id else call.arguments.size)
+        frame.kind = REQUEST
+        frame.id = call_id
+        write_invocation(frame.invocation, call, payload_id)
         return call_id
 
     def cancel(self, call_id: int) -> None:
         """Nobody waits for a call any more; harmless if it is answered already."""
-        if self._calls.get(call_id) is not None:
-            self._calls[call_id] = None
-            self.outbox.put(pb.Frame(kind=pb.FRAME_KIND_CANCEL, id=call_id))
+        if self.calls.get(call_id) is not None:
+            self.calls[call_id] = None
+            _note(self.outbox, pb.FRAME_KIND_CANCEL, call_id)
 
     def receive(self, frames: Iterable[pb.Frame]) -> bool:
         """Take in frames of the replica; whether its state changed.
@@ -135,35 +164,39 @@ class CallerSession:
         state_changed = False
         for frame in frames:
             kind = frame.kind
-            if kind in (pb.FRAME_KIND_RESPONSE, pb.FRAME_KIND_ERROR):
-                awaited = self._end(frame.id)
+            if kind == RESPONSE or kind == ERROR:
+                awaited = self.calls.pop(frame.id, self)
                 if awaited is not None:
                     awaited.answered(frame)
             elif kind == pb.FRAME_KIND_BUSY:
-                awaited = self._end(frame.id)
+                awaited = self.calls.pop(frame.id, self)
                 if awaited is not None:
                     awaited.refused(frame)
             elif kind == pb.FRAME_KIND_STATE:
                 self.state = frame.state
                 state_changed = True
             elif kind == pb.FRAME_KIND_PING:
-                self.outbox.put(pb.Frame(kind=pb.FRAME_KIND_PONG, id=frame.id))
+                _note(self.outbox, pb.FRAME_KIND_PONG, frame.id)
             elif kind != pb.FRAME_KIND_PONG:
                 raise ProtocolError(f"a replica sent a frame of kind {frame.kind}")
         return state_changed
 
-    def _end(self, call_id: int) -> Awaited | None:
-        try:
-            return self._calls.pop(call_id)
-        except KeyError:
-            raise ProtocolError(f"a replica answered call {call_id}, which is not open") from None
+    def answered(self, frame: pb.Frame) -> None:
+        """An answer to a call that is not open.
+
+        Raises:
+            ProtocolError: Always.
+        """
+        raise ProtocolError(f"a replica answered call {frame.id}, which is not open")
+
+    refused = answered
 
     def lost(self) -> tuple[list[Awaited], list[Awaited]]:
         """End the session: the calls that never left, and those that may have run."""
-        unsent = {
-            frame.id for frame in self.outbox.take_unsent() if frame.kind == pb.FRAME_KIND_REQUEST
-        }
-        calls, self._calls = self._calls, {}
+        unsent = set()
+        while (message := self.outbox.take()) is not None:
+            unsent |= {frame.id for frame in message.frames if frame.kind == REQUEST}
+        calls, self.calls = self.calls, {}
         waiting = [(call_id, call) for call_id, call in calls.items() if call is not None]
         return (
             [call for call_id, call in waiting if call_id in unsent],
@@ -198,12 +231,12 @@ class ReplicaSession:
         """
         for frame in frames:
             kind = frame.kind
-            if kind == pb.FRAME_KIND_REQUEST:
+            if kind == REQUEST:
                 self._events.requested(frame.id, frame.invocation)
             elif kind == pb.FRAME_KIND_CANCEL:
                 self._events.left(frame.id)
             elif kind == pb.FRAME_KIND_PING:
-                self.outbox.put(pb.Frame(kind=pb.FRAME_KIND_PONG, id=frame.id))
+                _note(self.outbox, pb.FRAME_KIND_PONG, frame.id)
             elif kind == pb.FRAME_KIND_HELLO:
                 self._greet(frame.hello)
             elif kind != pb.FRAME_KIND_PONG:
@@ -223,16 +256,35 @@ class ReplicaSession:
 
     def announce(self, state: pb.State) -> None:
         """Tell the caller the replica's state."""
-        self.outbox.put(pb.Frame(kind=pb.FRAME_KIND_STATE, state=state))
+        frame = self.outbox.add()
+        frame.kind = pb.FRAME_KIND_STATE
+        frame.state.CopyFrom(state)
 
-    def respond(self, call_id: int, payload: pb.Payload) -> None:
-        """Answer a call with its result."""
-        self.outbox.put(pb.Frame(kind=pb.FRAME_KIND_RESPONSE, id=call_id, payload=payload))
+    def respond(self, call_id: int, payload: Payload | str) -> None:
+        """Answer a call with its result, or with the id under which it is kept."""
+        if isinstance(payload, str):
+            frame = self.outbox.add()
+            frame.payload.payload_id = payload
+        else:
+            frame = self.outbox.add(payload.size)
+            write_payload(frame.payload, payload)
+        frame.kind = RESPONSE
+        frame.id = call_id
 
     def fail(self, call_id: int, failure: pb.Failure) -> None:
         """Answer a call with its error."""
-        self.outbox.put(pb.Frame(kind=pb.FRAME_KIND_ERROR, id=call_id, failure=failure))
+        frame = self.outbox.add(len(failure.pickle) + len(failure.traceback))
+        frame.kind = ERROR
+        frame.id = call_id
+        frame.failure.CopyFrom(failure)
 
     def refuse(self, call_id: int) -> None:
         """Send a call away before it started."""
-        self.outbox.put(pb.Frame(kind=pb.FRAME_KIND_BUSY, id=call_id))
+        _note(self.outbox, pb.FRAME_KIND_BUSY, call_id)
+
+
+def _note(outbox: Outbox[M], kind: pb.FrameKind, call_id: int) -> None:
+    """Queue a frame that says nothing but its kind."""
+    frame = outbox.add()
+    frame.kind = kind
+    frame.id = call_id

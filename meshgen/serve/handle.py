@@ -10,7 +10,7 @@ from typing import Any
 from meshgen.errors import GeneratorMismatchError, OptionError, OptionTypeError
 from meshgen.serve.context import current_caller, current_request
 from meshgen.serve.response import DeploymentResponse, DeploymentResponseGenerator
-from meshgen.stub import DeploymentStub
+from meshgen.stub import DeploymentStub, MethodStub
 from meshgen.types import Caller, DeploymentID, RequestContext, new_id
 
 __all__ = ["DeploymentHandle", "DeploymentResponse", "DeploymentResponseGenerator"]
@@ -66,8 +66,6 @@ class DeploymentHandle:
     Picklable, usable from any thread and any event loop, and as an argument of other calls.
     """
 
-    __slots__ = ("_caller", "_options", "_stub")
-
     def __init__(
         self,
         stub: DeploymentStub,
@@ -76,6 +74,12 @@ class DeploymentHandle:
     ) -> None:
         self._stub = stub
         self._options = options
+        # Looked up by the first call.
+        self._method: MethodStub | None = None
+        # Whether a call may belong to its caller's request just as that is.
+        self._is_plain = not (
+            options.timeout_s or options.multiplexed_model_id or options.session_id
+        )
         # A handle made for one mesh keeps to it; one that was unpickled finds its process's.
         self._caller = caller
 
@@ -111,7 +115,10 @@ class DeploymentHandle:
     def __getattr__(self, name: str) -> DeploymentHandle:
         if name.startswith("__"):
             raise AttributeError(f"'DeploymentHandle' object has no attribute {name!r}")
-        return DeploymentHandle(self._stub, replace(self._options, method_name=name), self._caller)
+        options = replace(self._options, method_name=name)
+        # Kept as an attribute: the next access does not come here.
+        handle = self.__dict__[name] = DeploymentHandle(self._stub, options, self._caller)
+        return handle
 
     def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the method and return at once: a `DeploymentResponse`, or with `stream=True` a
@@ -123,12 +130,13 @@ class DeploymentHandle:
             SerializationError: An argument cannot be pickled.
             NotServingError: No mesh runs here.
         """
-        options = self._options
-        method = self._stub.method(options.method_name)
+        method = self._method
+        if method is None:
+            method = self._method = self._stub.method(self._options.method_name)
         method.check(self._stub.id, args, kwargs)
         caller = self._caller or current_caller()
         context = self._context()
-        if options.stream:
+        if self._options.stream:
             stream: DeploymentResponseGenerator[Any]
             stream = DeploymentResponseGenerator(context.request_id)
             caller.open_stream(self._stub, method.name, (args, kwargs), context, stream.items)
@@ -145,6 +153,8 @@ class DeploymentHandle:
     def _context(self) -> RequestContext:
         """The request that this call belongs to, with this handle's options and deadline."""
         options, parent = self._options, current_request.get()
+        if parent is not None and self._is_plain and not parent.multiplexed_model_id:
+            return parent
         deadline = None if options.timeout_s is None else time.monotonic() + options.timeout_s
         if parent is None:
             return RequestContext(

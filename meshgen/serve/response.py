@@ -19,8 +19,6 @@ class DeploymentResponse(Reply, Generic[T]):
     `await` it (any number of times, from any loop), or call `.result()` where no loop runs.
     """
 
-    __slots__ = ("request_id",)
-
     def __init__(self, request_id: str) -> None:
         super().__init__()
         self.request_id = request_id

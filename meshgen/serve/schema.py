@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 
-class ApplicationStatus(str, Enum):
+class ApplicationStatus(StrEnum):
     """What an application is doing; equal to its name as a string."""
 
     NOT_STARTED = "NOT_STARTED"
@@ -18,7 +18,7 @@ class ApplicationStatus(str, Enum):
     DELETING = "DELETING"
 
 
-class DeploymentStatus(str, Enum):
+class DeploymentStatus(StrEnum):
     """What a deployment is doing; equal to its name as a string."""
 
     UPDATING = "UPDATING"
@@ -27,7 +27,7 @@ class DeploymentStatus(str, Enum):
     DEPLOY_FAILED = "DEPLOY_FAILED"
 
 
-class ReplicaState(str, Enum):
+class ReplicaState(StrEnum):
     """What one replica is doing; equal to its name as a string."""
 
     STARTING = "STARTING"

@@ -45,7 +45,8 @@ from meshgen.runtime.exchange import Exchange
 from meshgen.runtime.gateway import make_app
 from meshgen.runtime.http import answer
 from meshgen.runtime.httpmessage import HTTP_METHOD
-from meshgen.runtime.httpserver import bind, make_server
+from meshgen.listener import bind
+from meshgen.runtime.httpserver import make_server
 from meshgen.runtime.refusal import RefusedError
 from meshgen.settings import Settings
 from meshgen.spec import AppSpec, MeshSpec, write_mesh

@@ -1,0 +1,74 @@
+"""A mesh in the foreground of a terminal: `meshgen run`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from meshgen.deploy.console import print_line
+from meshgen.deploy.local import LocalMesh
+from meshgen.graph import Graph
+from meshgen.serve.config import HTTPOptions
+
+
+async def run_in_foreground(
+    graph: Graph,
+    http: HTTPOptions,
+    route_prefix: str | None,
+    on_ready: Callable[[str | None], None],
+) -> None:
+    """Run an application until Ctrl-C or SIGTERM; a second one stops it without draining.
+
+    Raises:
+        DeployError: A constructor failed, or the HTTP port is taken.
+        OptionError: The route cannot be served.
+    """
+    signals = _Signals()
+    mesh = LocalMesh(http, print_line)
+    try:
+        deploying = asyncio.create_task(mesh.deploy(graph, route_prefix))
+        await signals.first_of(deploying)
+        if deploying.done():
+            deploying.result()
+            on_ready(mesh.http_address)
+            await signals.stop.wait()
+        else:
+            deploying.cancel()
+            await asyncio.gather(deploying, return_exceptions=True)
+    finally:
+        await _close(mesh, signals)
+
+
+class _Signals:
+    """SIGINT and SIGTERM: the first asks to stop, the second to stop at once."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.at_once = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._received)
+
+    def _received(self) -> None:
+        if self.stop.is_set():
+            self.at_once.set()
+        self.stop.set()
+
+    async def first_of(self, other: asyncio.Task[None]) -> None:
+        """Wait for `other` or a signal, whichever comes first."""
+        stopping = asyncio.create_task(self.stop.wait())
+        either: set[asyncio.Task[Any]] = {other, stopping}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+
+
+async def _close(mesh: LocalMesh, signals: _Signals) -> None:
+    closing = asyncio.create_task(mesh.close())
+    hurry = asyncio.create_task(signals.at_once.wait())
+    either: set[asyncio.Task[Any]] = {closing, hurry}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if not closing.done():
+        mesh.kill()
+    hurry.cancel()
+    await closing

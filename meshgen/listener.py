@@ -1,0 +1,42 @@
+"""The socket that HTTP is served on."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from meshgen.errors import DeployError
+
+_BACKLOG = 2048
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 is any free one.
+
+    Raises:
+        DeployError: The port is taken, or the host is none of this machine's.
+    """
+    try:
+        # With its protocol named, or asyncio would not turn off Nagle's algorithm for connections
+        # accepted here, and every answer would wait 40 ms for the client's acknowledgement.
+        *kind, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+        )[0]
+        return _listen(socket.socket(*kind), address)
+    except OSError as exc:
+        raise DeployError(
+            f"cannot serve HTTP on {host}:{port}: {exc.strerror or exc}. Free the port or choose "
+            "another (`meshgen run --port N`, serve.start(http_options=HTTPOptions(port=N)), or "
+            "HTTP_PORT=N in Compose)"
+        ) from exc
+
+
+def _listen(listener: socket.socket, address: tuple[Any, ...]) -> socket.socket:
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener

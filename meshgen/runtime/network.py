@@ -1,0 +1,122 @@
+"""How a caller reaches replicas: over gRPC, or within this very process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from meshgen.runtime.channel import Certificates
+from meshgen.runtime.host import LinkHost, answer_stream
+from meshgen.runtime.link import GrpcPeer
+from meshgen.runtime.peer import Peer, RefusedError
+from meshgen.runtime.replica import Replica
+from meshgen.runtime.resolver import Resolver, make_resolver
+from meshgen.runtime.session import Outbox
+from meshgen.stub import DeploymentStub
+from meshgen.types import DeploymentID, Payload
+from meshgen.v1 import mesh_pb2 as pb
+
+OnChange = Callable[[Peer], None]
+
+
+class Network(Protocol):
+    """Finds the replicas of a deployment and connects to them."""
+
+    def resolver(self, stub: DeploymentStub) -> Resolver:
+        """Who tells the addresses of a deployment's replicas."""
+
+    def connect(self, stub: DeploymentStub, address: str, on_change: OnChange) -> Peer:
+        """A peer for one address, not started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcNetwork:
+    """Replicas of other processes. `template` is `Settings.resolver`; `name` says who calls."""
+
+    template: str
+    name: str = "driver"
+    certificates: Certificates | None = None
+
+    def resolver(self, stub: DeploymentStub) -> Resolver:
+        """By the template."""
+        return make_resolver(self.template, stub)
+
+    def connect(self, stub: DeploymentStub, address: str, on_change: OnChange) -> Peer:
+        """A gRPC connection."""
+        return GrpcPeer(
+            address, on_change, stub=stub, caller=self.name, certificates=self.certificates
+        )
+
+
+class MemoryNetwork:
+    """Replicas of this process, by deployment: frames and payloads without a wire."""
+
+    period = 1.0
+
+    def __init__(self) -> None:
+        self.replicas: dict[DeploymentID, list[Replica]] = {}
+
+    def resolver(self, stub: DeploymentStub) -> Resolver:
+        """The list of replicas, as it is by then."""
+        return _MemoryResolver(self.replicas.setdefault(stub.id, []))
+
+    def connect(self, stub: DeploymentStub, address: str, on_change: OnChange) -> Peer:
+        """A replica of the list."""
+        found = [r for r in self.replicas[stub.id] if r.replica_id == address]
+        return MemoryPeer(address, on_change, found[0])
+
+
+class _MemoryResolver:
+    period = 0.1
+
+    def __init__(self, replicas: list[Replica]) -> None:
+        self._replicas = replicas
+
+    async def addresses(self) -> list[str]:
+        return [replica.replica_id for replica in self._replicas]
+
+
+class MemoryPeer(Peer):
+    """Both ends of a link in one object: what one session queues the other takes in."""
+
+    def __init__(self, address: str, on_change: OnChange, replica: Replica) -> None:
+        super().__init__(address, on_change)
+        self._replica = replica
+        self.session.hello(replica.stub.id, "in-process")
+
+    def start(self) -> None:
+        """Connect the two sessions."""
+        self.spawn(self._run())
+
+    async def _run(self) -> None:
+        self._replica.enter_context()
+        try:
+            async with LinkHost(self._replica) as host:
+                self.spawn(self._forward(self.session.outbox, host))
+                while (message := await host.session.outbox.next()) is not None:
+                    self.session.receive(message.frames)
+                    self.changed()
+        finally:
+            self.closed = True
+            self.changed()
+
+    async def _forward(self, outbox: Outbox[pb.LinkRequest], host: LinkHost) -> None:
+        while (message := await outbox.next()) is not None:
+            await host.receive(message.frames)
+        host.session.outbox.close()
+
+    async def upload(self, payload: Payload) -> str:
+        """Park it at the replica."""
+        return self._replica.uploads.park(payload)
+
+    async def fetch(self, payload_id: str) -> Payload:
+        """Take it from the replica."""
+        return self._replica.results.take(payload_id)
+
+    def stream(self, invocation: pb.Invocation) -> AsyncGenerator[pb.CallStreamResponse, None]:
+        """Run the generator."""
+        if not self._replica.admit():
+            raise RefusedError(f"{self._replica.origin} is busy")
+        self._replica.enter_context()
+        return answer_stream(self._replica, invocation)

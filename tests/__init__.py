@@ -1,0 +1,1 @@
+"""The tests: a package, so that equal file names do not clash."""
