@@ -1,0 +1,10 @@
+# error: missing_attribute has no 'app'; did you mean 'apps'? (its applications are apps)
+from meshgen import serve
+
+
+@serve.deployment
+class Model:
+    pass
+
+
+apps = Model.bind()

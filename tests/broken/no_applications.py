@@ -1,0 +1,2 @@
+# error: no_applications has no 'app' (it has no applications)
+value = 1

@@ -1,0 +1,10 @@
+# error: unbound_deployment.py:app is a deployment that was not bound; did you mean Model.bind()?
+from meshgen import serve
+
+
+@serve.deployment
+class Model:
+    pass
+
+
+app = Model

@@ -1,0 +1,13 @@
+# error: Model: argument 'lock' (lock) cannot be pickled: cannot pickle '_thread.lock' object
+import threading
+
+from meshgen import serve
+
+
+@serve.deployment
+class Model:
+    def __init__(self, lock):
+        self.lock = lock
+
+
+app = Model.bind(lock=threading.Lock())

@@ -1,0 +1,1 @@
+"""Container tests: built meshes in a real Docker engine."""
