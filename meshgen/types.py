@@ -74,6 +74,8 @@ class Call:
     method: str
     arguments: Payload
     context: RequestContext
+    # Whether a generator is called.
+    stream: bool = False
 
 
 class Caller(Protocol):

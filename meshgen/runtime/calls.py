@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from meshgen.errors import DeadlineError, MeshError, ReplicaLostError, UnavailableError
 from meshgen.items import ItemBuffer
 from meshgen.reply import Reply
 from meshgen.runtime import codec, frames
-from meshgen.runtime.peer import Peer, RefusedError
+from meshgen.runtime.peer import Peer
+from meshgen.runtime.session import ERROR
 from meshgen.types import Call, DeploymentID, Payload, RequestContext
 from meshgen.v1 import mesh_pb2 as pb
 
@@ -35,7 +37,11 @@ class Poster(Protocol):
 
 
 class PendingCall(Call, ABC):
-    """One call of this process. All methods but `abandon` run on the mesh's loop."""
+    """One call of this process. All methods but `abandon` run on the mesh's loop.
+
+    It leaves as a frame of the link, after its arguments were uploaded where they are large. What
+    the answer needs beside the link is done by a task of the peer's, counted as in flight there.
+    """
 
     def __init__(
         self, target: DeploymentID, method: str, context: RequestContext, poster: Poster
@@ -47,20 +53,13 @@ class PendingCall(Call, ABC):
         # Once it is there: who finds a replica for it.
         self.dispatcher: Dispatcher | None = None
         self._peer: Peer | None = None
+        self._call_id = 0
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch_deadline(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
-        """End the call when its deadline passes."""
-        self._timer = loop.call_at(deadline, self.expire)
-
-    def _forget_deadline(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
     @abstractmethod
-    def launch(self, peer: Peer) -> None:
-        """Send the call to a replica."""
+    def answered(self, frame: pb.Frame) -> None:
+        """The replica answered."""
 
     @abstractmethod
     def fail(self, error: BaseException) -> None:
@@ -70,18 +69,9 @@ class PendingCall(Call, ABC):
     def is_over(self) -> bool:
         """Whether the outcome is here."""
 
-    def abandon(self) -> None:
-        """Nobody waits any more; from any thread."""
-        self._poster.post(self.cancel)
-
-    def cancel(self) -> None:
-        """Nobody waits any more."""
-        self._forget_deadline()
-        if self._peer is None:
-            if self.dispatcher is not None:
-                self.dispatcher.forget(self)
-        elif self._task is not None:
-            self._task.cancel()
+    def watch_deadline(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        """End the call when its deadline passes."""
+        self._timer = loop.call_at(deadline, self.expire)
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -89,111 +79,53 @@ class PendingCall(Call, ABC):
             self.cancel()
             self.fail(DeadlineError(f"{self.target} gave no result before the call's deadline"))
 
-    def _again(self, peer: Peer) -> None:
-        assert self.dispatcher is not None
-        self.dispatcher.again(self, peer)
-
-    def _launch_beside(self, peer: Peer) -> None:
-        """Run `_carry` in a task of the peer's, counted as in flight there."""
-        self._peer = peer
-        peer.beside += 1
-        self._task = peer.spawn(self._carry(peer))
-        self._task.add_done_callback(lambda _: self._settle(peer))
-
-    def _settle(self, peer: Peer) -> None:
-        if self.is_over():
-            self._forget_deadline()
-        peer.beside -= 1
-        peer.changed()
-        if not self.is_over() and self._task is not None and self._task.cancelled():
-            self.fail(ReplicaLostError(f"the connection to {self.target} was closed"))
-
-    @abstractmethod
-    async def _carry(self, peer: Peer) -> None:
-        """Carry the call out beside the link."""
-
-    async def _invocation(self, peer: Peer) -> pb.Invocation:
-        """The call as it travels, its arguments uploaded first where they are large."""
-        if not frames.is_large(self.arguments):
-            return frames.invocation_message(self)
-        return frames.invocation_message(self, await peer.upload(self.arguments))
-
-
-class UnaryCall(PendingCall):
-    """A call with one result, which goes over the link."""
-
-    def __init__(
-        self,
-        target: DeploymentID,
-        method: str,
-        context: RequestContext,
-        poster: Poster,
-        reply: Reply,
-    ) -> None:
-        super().__init__(target, method, context, poster)
-        self._reply = reply
-        self._call_id = 0
-
     def launch(self, peer: Peer) -> None:
-        """Queue a frame, after uploading the arguments where they are large."""
-        if frames.is_large(self.arguments):
-            self._launch_beside(peer)
-            return
+        """Send the call to a replica."""
         self._peer = peer
-        self._call_id = peer.session.request(self, self)
+        if frames.is_large(self.arguments):
+            self._beside(peer, self._upload(peer))
+        else:
+            self._call_id = peer.session.request(self, self)
 
-    async def _carry(self, peer: Peer) -> None:
+    async def _upload(self, peer: Peer) -> None:
         try:
             payload_id = await peer.upload(self.arguments)
         except MeshError:
             # The call itself never left: it may go elsewhere.
-            self._peer, self._task = None, None
             self._again(peer)
             return
-        self._task = None
-        if not self._reply.done:
+        if not self.is_over():
             self._call_id = peer.session.request(self, self, payload_id)
+
+    def abandon(self) -> None:
+        """Nobody waits any more; from any thread."""
+        self._poster.post(self.cancel)
 
     def cancel(self) -> None:
         """Tell the replica, or stop what has not left."""
-        self._forget_deadline()
-        if self._peer is not None and self._call_id:
-            self._peer.session.cancel(self._call_id)
-        else:
-            super().cancel()
-
-    def answered(self, frame: pb.Frame) -> None:
-        """The outcome came."""
-        peer = self._peer
-        assert peer is not None
         if self._timer is not None:
             self._timer.cancel()
-        if peer.refusals:
-            peer.welcome_again()
-        if frame.kind == pb.FRAME_KIND_ERROR:
-            self._reply.fail(codec.decode_failure(frame.failure))
-        elif frame.payload.payload_id:
-            peer.spawn(self._fetch(peer, frame.payload.payload_id))
-        else:
-            self._reply.resolve(frames.read_payload(frame.payload), codec.decode)
-
-    async def _fetch(self, peer: Peer, payload_id: str) -> None:
-        try:
-            self._reply.resolve(await peer.fetch(payload_id), codec.decode)
-        except MeshError as exc:
-            self._reply.fail(exc)
-        except asyncio.CancelledError:
-            self.lost()
-            raise
+        if self._peer is None:
+            if self.dispatcher is not None:
+                self.dispatcher.forget(self)
+            return
+        if self._task is not None:
+            self._task.cancel()
+        if self._call_id:
+            self._peer.session.cancel(self._call_id)
 
     def refused(self, frame: pb.Frame) -> None:
         """The replica is full or leaving."""
-        peer, self._peer, self._call_id = self._peer, None, 0
-        assert peer is not None
-        self._again(peer)
+        assert self._peer is not None
+        self._again(self._peer)
+
+    def _again(self, peer: Peer) -> None:
+        self.unsent()
+        assert self.dispatcher is not None
+        self.dispatcher.again(self, peer)
 
     def unsent(self) -> None:
-        """The connection ended before the call left."""
+        """The call has not left after all."""
         self._peer, self._call_id = None, 0
 
     def lost(self) -> None:
@@ -205,6 +137,62 @@ class UnaryCall(PendingCall):
             )
         )
 
+    def _ran_at(self) -> Peer:
+        """The peer that has answered: it is not full any more, and the deadline is met."""
+        peer = self._peer
+        assert peer is not None
+        if self._timer is not None:
+            self._timer.cancel()
+        if peer.refusals:
+            peer.welcome_again()
+        return peer
+
+    def _beside(self, peer: Peer, work: Coroutine[Any, Any, None]) -> None:
+        """Do work in a task of the peer's, in flight there until it ends."""
+        peer.beside += 1
+        self._task = peer.spawn(work)
+        self._task.add_done_callback(partial(self._settle, peer))
+
+    def _settle(self, peer: Peer, task: asyncio.Task[None]) -> None:
+        self._task = None
+        peer.beside -= 1
+        if task.cancelled() and not self.is_over():
+            self.lost()
+        peer.changed()
+
+
+class UnaryCall(PendingCall):
+    """A call with one result."""
+
+    stream = False
+
+    def __init__(
+        self,
+        target: DeploymentID,
+        method: str,
+        context: RequestContext,
+        poster: Poster,
+        reply: Reply,
+    ) -> None:
+        super().__init__(target, method, context, poster)
+        self._reply = reply
+
+    def answered(self, frame: pb.Frame) -> None:
+        """The outcome came, or word of where to fetch it."""
+        peer = self._ran_at()
+        if frame.kind == ERROR:
+            self._reply.fail(codec.decode_failure(frame.failure))
+        elif frame.payload.payload_id:
+            self._beside(peer, self._fetch(peer, frame.payload.payload_id))
+        else:
+            self._reply.resolve(frames.read_payload(frame.payload), codec.decode)
+
+    async def _fetch(self, peer: Peer, payload_id: str) -> None:
+        try:
+            self._reply.resolve(await peer.fetch(payload_id), codec.decode)
+        except MeshError as exc:
+            self._reply.fail(exc)
+
     def fail(self, error: BaseException) -> None:
         """End the call with an error."""
         self._reply.fail(error)
@@ -215,7 +203,13 @@ class UnaryCall(PendingCall):
 
 
 class StreamCall(PendingCall):
-    """A call of a generator, which is an RPC of its own."""
+    """A call of a generator.
+
+    The items that are ready first come over the link: a short stream ends with them. The rest comes
+    by an RPC of its own, whose flow control lets a slow consumer hold back the producer.
+    """
+
+    stream = True
 
     def __init__(
         self,
@@ -228,32 +222,40 @@ class StreamCall(PendingCall):
         super().__init__(target, method, context, poster)
         self._items = items
 
-    def launch(self, peer: Peer) -> None:
-        """Open the stream."""
-        self._launch_beside(peer)
+    def answered(self, frame: pb.Frame) -> None:
+        """The first items came, or an error in their place."""
+        peer = self._ran_at()
+        if frame.kind == ERROR:
+            self._items.end(codec.decode_failure(frame.failure))
+        elif frame.stream_id or any(item.payload_id for item in frame.items):
+            self._beside(peer, self._read(peer, frame))
+        else:
+            self._items.put([frames.read_payload(item) for item in frame.items], codec.decode)
+            self._items.end()
 
-    async def _carry(self, peer: Peer) -> None:
+    async def _read(self, peer: Peer, first: pb.Frame) -> None:
         try:
-            await self._read(peer)
-        except RefusedError:
-            self._peer, self._task = None, None
-            if not self._items.ended:
-                self._again(peer)
+            await self._pass_on(peer, first.items)
+            if first.stream_id:
+                await self._read_on(peer, first.stream_id)
         except MeshError as exc:
             self._items.end(exc)
+        else:
+            self._items.end()
 
-    async def _read(self, peer: Peer) -> None:
-        async with aclosing(peer.stream(await self._invocation(peer))) as messages:
+    async def _read_on(self, peer: Peer, stream_id: str) -> None:
+        async with aclosing(peer.read_on(stream_id)) as messages:
             async for message in messages:
-                peer.welcome_again()
-                if message.items:
-                    items = [await self._payload(peer, item) for item in message.items]
-                    self._items.put(items, codec.decode)
-                    await self._items.drained()
                 if message.HasField("failure"):
                     self._items.end(codec.decode_failure(message.failure))
                     return
-        self._items.end()
+                await self._pass_on(peer, message.items)
+
+    async def _pass_on(self, peer: Peer, items: Sequence[pb.Payload]) -> None:
+        """Hand items over, and wait until they are taken before more are read."""
+        payloads = [await self._payload(peer, item) for item in items]
+        self._items.put(payloads, codec.decode)
+        await self._items.drained()
 
     async def _payload(self, peer: Peer, item: pb.Payload) -> Payload:
         return await peer.fetch(item.payload_id) if item.payload_id else frames.read_payload(item)

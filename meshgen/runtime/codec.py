@@ -89,8 +89,8 @@ def encode_failure(error: BaseException, origin: str) -> pb.Failure:
     return pb.Failure(
         kind=_kind(error),
         type_name=f"{type(error).__module__}.{type(error).__qualname__}",
-        message=_message(error),
-        traceback=format_user_traceback(error),
+        message=_as_utf8(_message(error)),
+        traceback=_as_utf8(format_user_traceback(error)),
         pickle=_pickle_error(error),
         origin=origin,
     )
@@ -107,6 +107,11 @@ def _message(error: BaseException) -> str:
         return str(error)
     except Exception as exc:
         return f"<its __str__ failed: {exc!r}>"
+
+
+def _as_utf8(text: str) -> str:
+    # A lone surrogate, as JSON may bring one, has no place in a Protobuf string.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _pickle_error(error: BaseException) -> bytes:

@@ -41,6 +41,8 @@ def read_payload(message: pb.Payload) -> Payload:
 def write_invocation(message: pb.Invocation, call: Call, payload_id: str = "") -> None:
     """Put a call into its message; the arguments inline, or by the id they were uploaded under."""
     message.method = call.method
+    if call.stream:
+        message.stream = True
     if payload_id:
         message.arguments.payload_id = payload_id
     else:

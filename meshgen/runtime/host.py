@@ -26,6 +26,8 @@ class LinkHost:
         self.session = ReplicaSession(replica.stub.id, self)
         self._replica = replica
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        # Streams that this caller was told to read on, by call.
+        self._parked: dict[int, str] = {}
         self._loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> LinkHost:
@@ -38,6 +40,8 @@ class LinkHost:
         tasks = list(self._tasks.values())
         for call_id in list(self._tasks):
             self.left(call_id)
+        for stream_id in self._parked.values():
+            self._replica.streams.drop(stream_id)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def receive(self, frames: Sequence[pb.Frame]) -> None:
@@ -51,7 +55,8 @@ class LinkHost:
     def requested(self, call_id: int, invocation: pb.Invocation) -> None:
         """Start a call, or send it away."""
         if self._replica.admit():
-            self._tasks[call_id] = self._loop.create_task(self._run(call_id, invocation))
+            run = self._run_stream if invocation.stream else self._run
+            self._tasks[call_id] = self._loop.create_task(run(call_id, invocation))
         else:
             self.session.refuse(call_id)
 
@@ -59,25 +64,14 @@ class LinkHost:
         """Cancel a call; its slot is free when its code has ended."""
         task = self._tasks.get(call_id)
         if task is None:
+            self._replica.streams.drop(self._parked.pop(call_id, ""))
             return
         # A task that is cancelled before its first step never runs, its `finally` included.
-        unstarted = (
-            inspect.getcoroutinestate(cast(Coroutine[Any, Any, None], task.get_coro()))
-            == inspect.CORO_CREATED
-        )
+        coroutine = cast(Coroutine[Any, Any, None], task.get_coro())
+        unstarted = inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
         task.cancel()
         if unstarted:
             self._end(call_id, asyncio.CancelledError())
-
-    def _end(self, call_id: int, outcome: Payload | BaseException) -> None:
-        if isinstance(outcome, BaseException):
-            self.session.fail(call_id, self._replica.failure(outcome))
-        elif is_large(outcome):
-            self.session.respond(call_id, self._replica.results.park(outcome))
-        else:
-            self.session.respond(call_id, outcome)
-        self._replica.release()
-        del self._tasks[call_id]
 
     async def _run(self, call_id: int, invocation: pb.Invocation) -> None:
         outcome: Payload | BaseException
@@ -87,19 +81,59 @@ class LinkHost:
             outcome = exc
         self._end(call_id, outcome)
 
+    def _end(self, call_id: int, outcome: Payload | BaseException) -> None:
+        """Answer a unary call, or any call with an error, and give its slot back."""
+        if isinstance(outcome, BaseException):
+            self.session.fail(call_id, self._replica.failure(outcome))
+        elif is_large(outcome):
+            self.session.respond(call_id, self._replica.results.park(outcome))
+        else:
+            self.session.respond(call_id, outcome)
+        self._replica.release()
+        del self._tasks[call_id]
+
+    async def _run_stream(self, call_id: int, invocation: pb.Invocation) -> None:
+        """Answer with the items that are ready first; keep the rest for the caller to read on."""
+        pump = ItemPump(self._replica.stream(invocation))
+        pump.start()
+        try:
+            items = await pump.next()
+        except BaseException as exc:  # user code, as above
+            await pump.close()
+            self._end(call_id, exc)
+            return
+        messages = [self._replica.outgoing(item) for item in items]
+        if pump.finished:
+            self.session.respond_items(call_id, messages)
+            self._replica.release()
+        else:
+            # The slot stays taken: it goes with the pump.
+            self._forget_taken()
+            stream_id = self._parked[call_id] = self._replica.streams.park(pump)
+            self.session.respond_items(call_id, messages, stream_id)
+        del self._tasks[call_id]
+
+    def _forget_taken(self) -> None:
+        open_streams = self._replica.streams
+        self._parked = {
+            call_id: stream_id
+            for call_id, stream_id in self._parked.items()
+            if stream_id in open_streams
+        }
+
 
 async def answer_stream(
-    replica: Replica, invocation: pb.Invocation
+    replica: Replica, pump: ItemPump
 ) -> AsyncGenerator[pb.CallStreamResponse, None]:
-    """Run a streaming call that has a slot; what is ready together travels together."""
+    """Hand out a started pump's items, its slot back at the end."""
     try:
-        async with ItemPump(replica.stream(invocation)) as pump:
-            while items := await pump.next():
-                messages = [replica.outgoing(item) for item in items]
-                yield pb.CallStreamResponse(items=messages)
+        while items := await pump.next():
+            messages = [replica.outgoing(item) for item in items]
+            yield pb.CallStreamResponse(items=messages)
     except (asyncio.CancelledError, GeneratorExit):
         raise
     except BaseException as exc:  # user code, as above
         yield pb.CallStreamResponse(failure=replica.failure(exc))
     finally:
+        await pump.close()
         replica.release()

@@ -11,10 +11,10 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from meshgen.errors import MeshError, ProtocolError, ReplicaLostError
+from meshgen.errors import MeshError, ProtocolError
 from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
 from meshgen.runtime.channel import Certificates, open_channel, translate_rpc_errors
-from meshgen.runtime.peer import Peer, RefusedError
+from meshgen.runtime.peer import Peer
 from meshgen.runtime.session import after_what_follows
 from meshgen.stub import DeploymentStub
 from meshgen.types import Payload, new_id
@@ -23,8 +23,6 @@ from meshgen.v1 import mesh_pb2 as pb
 logger = logging.getLogger("meshgen")
 
 SERVICE = "/meshgen.v1.MeshService/"
-# Set in the trailing metadata of a call that was not started.
-REFUSED_KEY = "meshgen-refused"
 CONNECT_SECONDS = 5.0
 
 
@@ -121,23 +119,17 @@ class GrpcPeer(Peer):
                 assembler.add(message.chunk)
         return assembler.payload()
 
-    async def stream(
-        self, invocation: pb.Invocation
-    ) -> AsyncGenerator[pb.CallStreamResponse, None]:
-        """Call a generator; its own HTTP/2 stream, with flow control of its own."""
+    async def read_on(self, stream_id: str) -> AsyncGenerator[pb.CallStreamResponse, None]:
+        """The rest of a stream; an HTTP/2 stream with flow control of its own."""
         call = self._channel.unary_stream(
             SERVICE + "CallStream",
             pb.CallStreamRequest.SerializeToString,
             pb.CallStreamResponse.FromString,
-        )(pb.CallStreamRequest(invocation=invocation))
+        )(pb.CallStreamRequest(stream_id=stream_id))
         try:
             with translate_rpc_errors(self.name):
                 while (message := await call.read()) is not grpc.aio.EOF:
                     yield message
-        except ReplicaLostError:
-            if REFUSED_KEY in dict(await call.trailing_metadata() or ()):
-                raise RefusedError(f"{self.name} is busy") from None
-            raise
         finally:
             call.cancel()
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from meshgen.runtime.channel import Certificates
 from meshgen.runtime.host import LinkHost, answer_stream
 from meshgen.runtime.link import GrpcPeer
-from meshgen.runtime.peer import Peer, RefusedError
+from meshgen.runtime.peer import Peer
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.resolver import Resolver, make_resolver
 from meshgen.runtime.session import Outbox
@@ -51,8 +51,6 @@ class GrpcNetwork:
 
 class MemoryNetwork:
     """Replicas of this process, by deployment: frames and payloads without a wire."""
-
-    period = 1.0
 
     def __init__(self) -> None:
         self.replicas: dict[DeploymentID, list[Replica]] = {}
@@ -114,9 +112,6 @@ class MemoryPeer(Peer):
         """Take it from the replica."""
         return self._replica.results.take(payload_id)
 
-    def stream(self, invocation: pb.Invocation) -> AsyncGenerator[pb.CallStreamResponse, None]:
-        """Run the generator."""
-        if not self._replica.admit():
-            raise RefusedError(f"{self._replica.origin} is busy")
-        self._replica.enter_context()
-        return answer_stream(self._replica, invocation)
+    def read_on(self, stream_id: str) -> AsyncGenerator[pb.CallStreamResponse, None]:
+        """The rest of a stream."""
+        return answer_stream(self._replica, self._replica.streams.take(stream_id))

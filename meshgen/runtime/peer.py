@@ -8,16 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
-from meshgen.errors import MeshError
 from meshgen.runtime.session import CallerSession
 from meshgen.types import Payload
 from meshgen.v1 import mesh_pb2 as pb
-
-
-class RefusedError(MeshError):
-    """A replica sent a call away before it started; it may go elsewhere."""
-
-    grpc_status = "UNAVAILABLE"
 
 
 class Peer(ABC):
@@ -30,7 +23,7 @@ class Peer(ABC):
         self.address = address
         self.session = CallerSession()
         self.closed = False
-        # Calls beside the link: streams, and those whose large arguments are on their way.
+        # Calls whose work goes on beside the link: streams, and large payloads on their way.
         self.beside = 0
         # How many calls it may have in flight; none unless it takes calls.
         self.limit = 0
@@ -89,8 +82,8 @@ class Peer(ABC):
         """Take a large result."""
 
     @abstractmethod
-    def stream(self, invocation: pb.Invocation) -> AsyncGenerator[pb.CallStreamResponse, None]:
-        """Call a generator. Raises `RefusedError` before the first message if sent away."""
+    def read_on(self, stream_id: str) -> AsyncGenerator[pb.CallStreamResponse, None]:
+        """The rest of a stream whose first items came over the link."""
 
     async def close(self) -> None:
         """Let go of the connection and of every task."""

@@ -16,7 +16,7 @@ _SLICE_SECONDS = 0.0005
 
 
 class ItemPump:
-    """Runs a producer and hands out batches of its items. Owns the producer's task."""
+    """Runs a producer and hands out batches of its items. Owns its task from `start` to `close`."""
 
     def __init__(self, items: AsyncIterator[Payload]) -> None:
         self._source = items
@@ -28,14 +28,20 @@ class ItemPump:
         self._error: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> ItemPump:
+    def start(self) -> None:
+        """Begin to produce."""
         self._task = asyncio.create_task(self._produce())
-        return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+    async def close(self) -> None:
+        """Stop the producer; its `finally` has run when this returns."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to be handed out, an error included."""
+        return self._ended and not self._ready and self._error is None
 
     async def next(self) -> list[Payload]:
         """All items that are ready, at least one; none once the producer has ended.

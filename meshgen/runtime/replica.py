@@ -15,6 +15,7 @@ from meshgen.runtime import codec, frames
 from meshgen.runtime.bulk import PayloadStore
 from meshgen.runtime.httpmessage import HTTP_METHOD
 from meshgen.runtime.instance import Instance
+from meshgen.runtime.openstreams import OpenStreams
 from meshgen.serve.context import ReplicaContext, current_replica, current_request, scoped_caller
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.spec import ServiceSpec
@@ -35,6 +36,7 @@ class Replica:
         # Large payloads: arguments that were uploaded, and results until they are fetched.
         self.uploads = PayloadStore()
         self.results = PayloadStore()
+        self.streams = OpenStreams(self.release)
         self._caller = caller
         self._phase = pb.REPLICA_PHASE_STARTING
         self._ongoing = 0
@@ -212,6 +214,7 @@ class Replica:
 
     async def close(self) -> None:
         """Let the user's object go: its `__del__` runs once, now."""
+        await self.streams.close()
         if self._instance is not None:
             try:
                 await self._instance.finalize()

@@ -16,7 +16,7 @@ from meshgen.naming import grpc_service
 from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
 from meshgen.runtime.channel import SERVER_OPTIONS, Certificates
 from meshgen.runtime.host import LinkHost, answer_stream
-from meshgen.runtime.link import REFUSED_KEY
+from meshgen.runtime.pump import ItemPump
 from meshgen.runtime.replica import Replica
 from meshgen.types import DeploymentID
 from meshgen.v1 import mesh_pb2 as pb
@@ -68,21 +68,31 @@ class MeshServicer:
         return pb.CallResponse(outcome=pb.Outcome(payload=self._replica.outgoing(payload)))
 
     async def call_stream(self, request: pb.CallStreamRequest, context: Context) -> None:
-        """Run one generator; what is ready together travels together."""
-        self._replica.enter_context()
-        await self._admit(context)
-        async with aclosing(answer_stream(self._replica, request.invocation)) as messages:
+        """Run one generator, or read on in one; what is ready together travels together."""
+        pump = await self._pump(request, context)
+        async with aclosing(answer_stream(self._replica, pump)) as messages:
             # A write fails when the caller is gone.
             with suppress(grpc.aio.BaseError):
                 async for message in messages:
                     await context.write(message)
+
+    async def _pump(self, request: pb.CallStreamRequest, context: Context) -> ItemPump:
+        if request.stream_id:
+            try:
+                return self._replica.streams.take(request.stream_id)
+            except ProtocolError as exc:
+                await context.abort(grpc.StatusCode.NOT_FOUND, str(exc))
+        self._replica.enter_context()
+        await self._admit(context)
+        pump = ItemPump(self._replica.stream(request.invocation))
+        pump.start()
+        return pump
 
     async def _admit(self, context: Context) -> None:
         if not self._replica.admit():
             await context.abort(
                 grpc.StatusCode.UNAVAILABLE,
                 f"{self._replica.origin} is full or leaving; the call was not started",
-                trailing_metadata=((REFUSED_KEY, "1"),),
             )
 
     async def upload(

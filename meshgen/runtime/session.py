@@ -271,6 +271,15 @@ class ReplicaSession:
         frame.kind = RESPONSE
         frame.id = call_id
 
+    def respond_items(self, call_id: int, items: Sequence[pb.Payload], stream_id: str = "") -> None:
+        """Answer a streaming call with its first items, and where the rest is if there is one."""
+        frame = self.outbox.add(sum(len(item.pickle) for item in items))
+        frame.kind = RESPONSE
+        frame.id = call_id
+        frame.items.extend(items)
+        if stream_id:
+            frame.stream_id = stream_id
+
     def fail(self, call_id: int, failure: pb.Failure) -> None:
         """Answer a call with its error."""
         frame = self.outbox.add(len(failure.pickle) + len(failure.traceback))

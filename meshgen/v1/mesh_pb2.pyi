@@ -83,10 +83,12 @@ class CallResponse(_message.Message):
     def __init__(self, outcome: _Optional[_Union[Outcome, _Mapping]] = ...) -> None: ...
 
 class CallStreamRequest(_message.Message):
-    __slots__ = ("invocation",)
+    __slots__ = ("invocation", "stream_id")
     INVOCATION_FIELD_NUMBER: _ClassVar[int]
+    STREAM_ID_FIELD_NUMBER: _ClassVar[int]
     invocation: Invocation
-    def __init__(self, invocation: _Optional[_Union[Invocation, _Mapping]] = ...) -> None: ...
+    stream_id: str
+    def __init__(self, invocation: _Optional[_Union[Invocation, _Mapping]] = ..., stream_id: _Optional[str] = ...) -> None: ...
 
 class CallStreamResponse(_message.Message):
     __slots__ = ("items", "failure")
@@ -125,7 +127,7 @@ class FetchResponse(_message.Message):
     def __init__(self, sizes: _Optional[_Iterable[int]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("kind", "id", "invocation", "payload", "failure", "hello", "state")
+    __slots__ = ("kind", "id", "invocation", "payload", "failure", "hello", "state", "items", "stream_id")
     KIND_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     INVOCATION_FIELD_NUMBER: _ClassVar[int]
@@ -133,6 +135,8 @@ class Frame(_message.Message):
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    STREAM_ID_FIELD_NUMBER: _ClassVar[int]
     kind: FrameKind
     id: int
     invocation: Invocation
@@ -140,7 +144,9 @@ class Frame(_message.Message):
     failure: Failure
     hello: Hello
     state: State
-    def __init__(self, kind: _Optional[_Union[FrameKind, str]] = ..., id: _Optional[int] = ..., invocation: _Optional[_Union[Invocation, _Mapping]] = ..., payload: _Optional[_Union[Payload, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., state: _Optional[_Union[State, _Mapping]] = ...) -> None: ...
+    items: _containers.RepeatedCompositeFieldContainer[Payload]
+    stream_id: str
+    def __init__(self, kind: _Optional[_Union[FrameKind, str]] = ..., id: _Optional[int] = ..., invocation: _Optional[_Union[Invocation, _Mapping]] = ..., payload: _Optional[_Union[Payload, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., state: _Optional[_Union[State, _Mapping]] = ..., items: _Optional[_Iterable[_Union[Payload, _Mapping]]] = ..., stream_id: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol", "deployment", "caller")
@@ -165,14 +171,16 @@ class State(_message.Message):
     def __init__(self, phase: _Optional[_Union[ReplicaPhase, str]] = ..., replica_id: _Optional[str] = ..., max_ongoing_requests: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Invocation(_message.Message):
-    __slots__ = ("method", "arguments", "context")
+    __slots__ = ("method", "arguments", "context", "stream")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
     method: str
     arguments: Payload
     context: Context
-    def __init__(self, method: _Optional[str] = ..., arguments: _Optional[_Union[Payload, _Mapping]] = ..., context: _Optional[_Union[Context, _Mapping]] = ...) -> None: ...
+    stream: bool
+    def __init__(self, method: _Optional[str] = ..., arguments: _Optional[_Union[Payload, _Mapping]] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., stream: _Optional[bool] = ...) -> None: ...
 
 class Context(_message.Message):
     __slots__ = ("request_id", "time_left_ms", "route", "multiplexed_model_id", "session_id")
