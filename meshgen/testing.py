@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Literal
 
 from meshgen.deploy.folder import MeshFolder
@@ -25,6 +25,7 @@ from meshgen.runtime.network import GrpcNetwork, MemoryNetwork
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.server import serving
 from meshgen.serve.config import HTTPOptions
+from meshgen.serve.context import scoped_caller
 from meshgen.serve.deployment import Application
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.spec import MeshSpec, app_spec, service_specs
@@ -39,6 +40,9 @@ async def run_app(
 ) -> AsyncIterator[DeploymentHandle]:
     """Run an application for the length of a block; gives its ingress's handle.
 
+    Within the block, `serve.get_app_handle`, `serve.get_deployment_handle` and handles that calls
+    return find this application.
+
     Raises:
         BuildError: The graph cannot become services.
         Exception: What a constructor raises; as `DeployError` with its traceback from processes.
@@ -49,6 +53,7 @@ async def run_app(
             caller = await _processes(graph, stack)
         else:
             caller = await _same_process(graph, stack, over_grpc=mode == "loopback")
+        stack.enter_context(_calling_by(caller))
         yield DeploymentHandle(graph.ingress.stub, caller=caller)
 
 
@@ -66,6 +71,17 @@ async def run_http(
         else:
             caller = await _same_process(graph, stack, over_grpc=mode == "loopback")
             yield await _gateway(caller, stack)
+
+
+@contextmanager
+def _calling_by(caller: MeshCaller) -> Iterator[None]:
+    before = scoped_caller.get()
+    scoped_caller.set(caller)
+    try:
+        yield
+    finally:
+        # Not by a token: a fixture's end may run in another context than its beginning.
+        scoped_caller.set(before)
 
 
 async def _processes(graph: Graph, stack: AsyncExitStack) -> MeshCaller:
