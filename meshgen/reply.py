@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from meshgen.errors import BlockingCallError, DeadlineError, RequestCancelledError
+from meshgen.loopmail import LoopMail, mail_of
 from meshgen.types import Payload
 
 _MISSING: Any = object()
@@ -165,16 +166,16 @@ def wake_on(
     """A future of the running loop that ends when the callback given to `subscribe` is called."""
     loop = asyncio.get_running_loop()
     waiter: asyncio.Future[None] = loop.create_future()
-    subscribe(partial(_wake, loop, threading.get_ident(), waiter))
+    subscribe(partial(_wake, mail_of(loop), threading.get_ident(), waiter))
     return waiter
 
 
-def _wake(loop: asyncio.AbstractEventLoop, thread: int, waiter: asyncio.Future[None]) -> None:
+def _wake(mail: LoopMail, thread: int, waiter: asyncio.Future[None]) -> None:
     try:
         if threading.get_ident() == thread:
             _set(waiter)
         else:
-            loop.call_soon_threadsafe(_set, waiter)
+            mail.post(partial(_set, waiter))
     except RuntimeError:  # the waiting loop was closed: nobody is left to wake
         pass
 

@@ -19,7 +19,7 @@ _FILES = sorted(path for path in _ROOT.rglob("*.py") if not path.name.endswith("
 _LAYERS: list[set[str]] = [
     {"errors"},
     {"types"},
-    {"stub", "items", "reply", "naming", "loopthread", "listener"},
+    {"stub", "items", "reply", "naming", "loopmail", "loopthread", "listener"},
     {"serve", "graph", "spec", "arguments", "settings"},
     {"runtime", "build"},
     {"deploy"},

@@ -10,6 +10,7 @@ from typing import Any
 
 from meshgen.errors import NotServingError
 from meshgen.items import ItemBuffer
+from meshgen.loopmail import LoopMail
 from meshgen.reply import Reply
 from meshgen.runtime import codec
 from meshgen.runtime.calls import PendingCall, StreamCall, UnaryCall
@@ -38,6 +39,7 @@ class MeshCaller:
         self._mesh = mesh
         self._network = network
         self._loop = asyncio.get_running_loop()
+        self._mail = LoopMail(self._loop)
         self._thread = threading.get_ident()
         self._routers: dict[DeploymentID, Router] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,7 +103,7 @@ class MeshCaller:
             function(*args)
             return
         try:
-            self._loop.call_soon_threadsafe(function, *args)
+            self._mail.post(partial(function, *args))
         except RuntimeError as exc:
             raise NotServingError("the mesh of this handle was shut down") from exc
 

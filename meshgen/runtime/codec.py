@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import traceback
 from pathlib import Path
@@ -23,7 +24,7 @@ from meshgen.errors import (
 from meshgen.types import Payload
 from meshgen.v1 import mesh_pb2 as pb
 
-_PACKAGE = str(Path(meshgen.__file__).parent)
+_PACKAGE = str(Path(meshgen.__file__).parent) + os.sep
 # Raised at a caller, these would end its process or its loop instead of telling it anything.
 _NEVER_RERAISED = (SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration, StopAsyncIteration)
 
@@ -118,10 +119,14 @@ def _pickle_error(error: BaseException) -> bytes:
     if isinstance(error, _NEVER_RERAISED):
         return b""
     try:
-        payload = encode(error)
-    except SerializationError:
+        data = pickle.dumps(error, protocol=5)
+        return cloudpickle.dumps(error, protocol=5) if b"__main__" in data else data  # type: ignore[no-any-return]  # cloudpickle is untyped
+    except Exception:
+        pass
+    try:
+        return cloudpickle.dumps(error, protocol=5)  # type: ignore[no-any-return]  # as above
+    except Exception:
         return b""
-    return b"" if payload.buffers else bytes(payload.pickle)
 
 
 def decode_failure(failure: pb.Failure) -> BaseException:
@@ -150,7 +155,9 @@ def _unpickle_error(data: bytes) -> BaseException | None:
         error = pickle.loads(data)
     except Exception:
         return None
-    return error if isinstance(error, BaseException) else None
+    if not isinstance(error, BaseException) or isinstance(error, _NEVER_RERAISED):
+        return None
+    return error
 
 
 def format_user_traceback(error: BaseException) -> str:

@@ -210,6 +210,8 @@ def _log_failure(exchange: Exchange, exc: Exception, level: int) -> None:
 
 
 def _log_access(exchange: Exchange, seconds: float) -> None:
+    if exchange.path == "/-/healthz" and exchange.status == 200:
+        return  # probes ask every other second
     access.info(
         '%s "%s %s" %d %.1fms %s',
         exchange.client,

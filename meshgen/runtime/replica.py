@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -165,7 +166,7 @@ class Replica:
             if close is not None:
                 await close()
 
-    def _answer_http(self, request: Any) -> AsyncIterator[Any]:
+    async def _answer_http(self, request: Any) -> AsyncIterator[Any]:
         # Only an ingress that HTTP reaches pays for importing Starlette.
         from meshgen.runtime.http import answer
 
@@ -177,7 +178,15 @@ class Replica:
         async def call(*args: Any) -> Any:
             return await instance.run("__call__", args, {})
 
-        return answer(call, takes_request, request)
+        try:
+            async with aclosing(answer(call, takes_request, request)) as parts:
+                async for part in parts:
+                    yield part
+        except Exception as exc:
+            # The client is told nothing of it but the request's id.
+            context, text = current_request.get(), codec.format_user_traceback(exc)
+            logger.error("request %s failed:\n%s", context and context.request_id, text)
+            raise
 
     def _open(self, invocation: pb.Invocation) -> tuple[str, Any, Any]:
         """Enter the request's context and unpickle its arguments."""
