@@ -54,13 +54,14 @@ def read_question(body: bytes) -> tuple[str, str]:
     """Language and name of a posted question; ValueError says what is wrong with it."""
     try:
         question = json.loads(body)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise ValueError(f"That is not JSON: {exc}") from None
     if not isinstance(question, dict):
-        raise ValueError(f"That is JSON, but not an object with a language and a name: {question}")
+        raise ValueError("That is JSON, but not an object with a language and a name")
     for field in ("language", "name"):
         if not isinstance(question.get(field), str):
             raise ValueError(f"The question needs a {field}, as a string")
+        question[field].encode()  # JSON can hold half a character, which no answer can
     return question["language"], question["name"]
 
 

@@ -19,6 +19,7 @@ RUNTIME = (
     "protobuf",
     "starlette",
     "uvicorn",
+    "uvloop",
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Options of pip that make sense in an image.

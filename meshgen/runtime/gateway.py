@@ -19,7 +19,7 @@ from meshgen.listener import bind
 from meshgen.runtime.exchange import Exchange
 from meshgen.runtime.httpmessage import HTTP_METHOD, HttpHead
 from meshgen.runtime.httpserver import serve
-from meshgen.runtime.process import open_caller, report
+from meshgen.runtime.process import open_caller, report, run_until_done
 from meshgen.runtime.refusal import CLIENT_CLOSED_REQUEST, refusal
 from meshgen.settings import Settings
 from meshgen.spec import MeshSpec
@@ -234,8 +234,8 @@ def listen(settings: Settings) -> socket.socket:
     return bind(settings.http_host, settings.http_port)
 
 
-async def serve_http(settings: Settings) -> None:
-    """Join the mesh and serve its applications over HTTP until the process is told to stop.
+async def serve_http(settings: Settings) -> int:
+    """Join the mesh and serve its applications over HTTP until told to stop; the exit status.
 
     Raises:
         DeployError: The address cannot be listened on.
@@ -245,6 +245,7 @@ async def serve_http(settings: Settings) -> None:
             # The socket listens already: who connects from now on is answered.
             report(settings, phase="serving", port=listener.getsockname()[1])
             await serve(make_app(caller.mesh, caller), listener)
+    return 0
 
 
 def main() -> None:
@@ -256,7 +257,7 @@ def main() -> None:
     except MeshError as exc:
         sys.exit(f"meshgen: {exc}")
     try:
-        asyncio.run(serve_http(settings))
+        run_until_done(serve_http(settings))
     except MeshError as exc:
         report(settings, phase="failed", error=str(exc))
         sys.exit(f"meshgen: {exc}")

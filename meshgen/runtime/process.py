@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +18,29 @@ from meshgen.runtime.meshfile import MeshFile
 from meshgen.runtime.network import GrpcNetwork
 from meshgen.serve.context import process
 from meshgen.settings import Settings
+
+
+def run_until_done(work: Coroutine[Any, Any, int]) -> int:
+    """Run a process's whole work on an event loop of its own; the exit status.
+
+    uvloop where there is one: a small call is a sixth quicker by it.
+    """
+    try:
+        import uvloop
+    except ImportError:  # pragma: no cover - Windows, where it is not installed
+        return asyncio.run(work)
+    return uvloop.run(work)
+
+
+def collect_less_garbage() -> None:
+    """Leave what is there now, imports and the user's object, out of garbage collections.
+
+    And look for cycles after ten thousand new objects in place of 700, which a hundred calls under
+    way are already. What is in no cycle is freed at once as ever.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 @asynccontextmanager

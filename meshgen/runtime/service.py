@@ -15,7 +15,14 @@ from pathlib import Path
 from meshgen.errors import MeshError
 from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.codec import format_user_traceback
-from meshgen.runtime.process import open_caller, read_certificates, report, stop_signal
+from meshgen.runtime.process import (
+    collect_less_garbage,
+    open_caller,
+    read_certificates,
+    report,
+    run_until_done,
+    stop_signal,
+)
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.server import serving
 from meshgen.serve.context import process
@@ -30,7 +37,7 @@ def main() -> None:
         settings = Settings.from_environment()
     except MeshError as exc:
         sys.exit(f"meshgen: {exc}")
-    sys.exit(asyncio.run(run(settings)))
+    sys.exit(run_until_done(run(settings)))
 
 
 async def run(settings: Settings) -> int:
@@ -47,6 +54,7 @@ async def run(settings: Settings) -> int:
             async with serving(replica, settings.listen, read_certificates(settings)):
                 stop = stop_signal()
                 set_health(True)
+                collect_less_garbage()
                 report(settings, phase="serving")
                 await stop.wait()
                 set_health(False)

@@ -714,18 +714,20 @@ def process(folder: Path, port: int, report_fd: int = -1) -> Iterator[subprocess
 def test_the_process_reports_its_port_and_ends_well_when_told_to(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Port 0 is any; a stop signal is a normal end, with nothing on stderr but the access log."""
+    """Port 0 is any; a stop signal is a normal end, with only the access log on stderr, probes left out."""
     reads, writes = os.pipe()
     with process(tmp_path, 0, writes) as gateway, os.fdopen(reads) as reports:
         os.close(writes)
         report = json.loads(reports.readline())
         assert report["phase"] == "serving"
-        assert httpx.get(f"http://127.0.0.1:{report['port']}/-/healthz").text == "success"
+        url = f"http://127.0.0.1:{report['port']}"
+        assert httpx.get(f"{url}/-/healthz").text == "success"
+        assert httpx.get(f"{url}/-/routes").json() == {}
         gateway.send_signal(number)
         _, errors = gateway.communicate(timeout=10)
     assert gateway.returncode == 0
     [line] = errors.splitlines()
-    assert '"GET /-/healthz" 200' in line
+    assert '"GET /-/routes" 200' in line
 
 
 def test_the_process_says_in_one_line_why_it_cannot_serve(tmp_path: Path) -> None:
