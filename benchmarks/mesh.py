@@ -63,9 +63,7 @@ def _array(size: int) -> Any:
 # Not as decorators: mypy does not know what decorators make of a class.
 many_calls = serve.deployment(max_ongoing_requests=10_000)
 echo_deployment = many_calls(Echo)
-app = many_calls(Caller).bind(
-    echo_deployment.bind()  # type: ignore[call-overload]  # it arrives as a handle
-)
+app = many_calls(Caller).bind(echo_deployment.bind())
 
 
 @contextmanager

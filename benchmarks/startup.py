@@ -45,7 +45,7 @@ class Ingress:
 
 
 # Not as decorators: mypy does not know what decorators make of a class.
-app = serve.deployment(Ingress).bind(  # type: ignore[call-overload]  # they arrive as handles
+app = serve.deployment(Ingress).bind(
     serve.deployment(Adder).bind(), serve.deployment(Doubler).bind()
 )
 

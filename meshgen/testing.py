@@ -18,8 +18,10 @@ from typing import Literal
 
 from meshgen.deploy.folder import MeshFolder
 from meshgen.deploy.local import LocalMesh
+from meshgen.errors import DeployError
 from meshgen.graph import Graph, build_graph
 from meshgen.runtime.caller import MeshCaller
+from meshgen.runtime.codec import format_user_traceback
 from meshgen.runtime.meshfile import MeshFile
 from meshgen.runtime.network import GrpcNetwork, MemoryNetwork
 from meshgen.runtime.replica import Replica
@@ -45,7 +47,8 @@ async def run_app(
 
     Raises:
         BuildError: The graph cannot become services.
-        Exception: What a constructor raises; as `DeployError` with its traceback from processes.
+        Exception: What a constructor raises, in this process.
+        DeployError: A constructor ended its process, or failed in one; carries its traceback.
     """
     graph = build_graph(app, app=name)
     async with AsyncExitStack() as stack:
@@ -118,7 +121,7 @@ async def _same_process(graph: Graph, stack: AsyncExitStack, *, over_grpc: bool)
         for index in range(spec.options.num_replicas):
             replica = Replica(spec, caller, str(index))
             # In a task, so that the replica's context stays there.
-            await asyncio.create_task(replica.start(caller.find))
+            await asyncio.create_task(_construct(replica, caller))
             stack.push_async_callback(replica.close)
             if over_grpc:
                 listen = f"unix:{folder.socket(spec.stub, str(index))}"
@@ -127,6 +130,15 @@ async def _same_process(graph: Graph, stack: AsyncExitStack, *, over_grpc: bool)
                 memory.replicas.setdefault(spec.stub.id, []).append(replica)
             stack.push_async_callback(replica.drain)
     return caller
+
+
+async def _construct(replica: Replica, caller: MeshCaller) -> None:
+    try:
+        await replica.start(caller.find)
+    except (SystemExit, KeyboardInterrupt) as exc:  # it would end the event loop
+        raise DeployError(
+            f"{replica.stub.id.name} could not be constructed:\n{format_user_traceback(exc)}"
+        ) from exc
 
 
 async def _gateway(caller: MeshCaller, stack: AsyncExitStack) -> str:

@@ -67,9 +67,12 @@ class Payload:
         return len(self.pickle) + sum(memoryview(part).nbytes for part in self.buffers)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
-    """One call on its way: what to run, with which pickled arguments, for which request."""
+    """One call on its way: what to run, with which pickled arguments, for which request.
+
+    Two calls are never the same one, whatever they ask for.
+    """
 
     method: str
     arguments: Payload

@@ -139,20 +139,22 @@ class Nursery:
     on_line: Callable[[str, str, bool], None]
     on_change: Callable[[], None]
 
-    def make(self, spec: AppSpec, services: list[ServiceSpec], generation: int) -> LocalApplication:
-        """All replicas of an application, not started."""
+    def make(self, spec: AppSpec, services: list[ServiceSpec], first_id: int) -> LocalApplication:
+        """All replicas of an application, not started; each deployment's ids begin at `first_id`.
+
+        No two that run at a time may have the same: it names their sockets.
+        """
         return LocalApplication(
             spec=spec,
             services=[
-                Service(spec=service, children=self._children(service, generation))
+                Service(spec=service, children=self._children(service, first_id))
                 for service in services
             ],
         )
 
-    def _children(self, spec: ServiceSpec, generation: int) -> list[Child]:
-        directory = self.folder.write_service(spec, generation)
-        first = generation * spec.options.num_replicas
-        ids = [str(first + index) for index in range(spec.options.num_replicas)]
+    def _children(self, spec: ServiceSpec, first_id: int) -> list[Child]:
+        directory = self.folder.write_service(spec, first_id)
+        ids = [str(first_id + index) for index in range(spec.options.num_replicas)]
         return [self._child(spec, str(directory), replica_id) for replica_id in ids]
 
     def _child(self, spec: ServiceSpec, directory: str, replica_id: str) -> Child:

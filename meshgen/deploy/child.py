@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from meshgen.deploy.output import ProcessOutput
 from meshgen.serve.schema import ReplicaState
 
 logger = logging.getLogger("meshgen")
@@ -23,6 +25,8 @@ _BACKOFF = (0.1, 10.0)
 _GOOD_RUN = 10.0
 # What a process gets between SIGTERM and SIGKILL beyond the time it may drain.
 _STOP_MARGIN = 5.0
+# How long the output of a process that has ended may go on, by what it has left behind.
+_LAST_WORDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,7 @@ class Child:
     restarts: int = 0
     last_error: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
-    _process: asyncio.subprocess.Process | None = None
+    _process: asyncio.SubprocessTransport | None = None
     _task: asyncio.Task[None] | None = None
     _stopping: bool = False
     _served: bool = False
@@ -62,8 +66,9 @@ class Child:
     @property
     def pid(self) -> int | None:
         """The process id while one runs."""
-        running = self._process is not None and self._process.returncode is None
-        return self._process.pid if running and self._process is not None else None
+        if self._process is None or self._process.get_returncode() is not None:
+            return None
+        return self._process.get_pid()
 
     def start(self) -> None:
         """Begin to keep it running."""
@@ -72,11 +77,13 @@ class Child:
     async def stop(self, *, at_once: bool = False) -> None:
         """SIGTERM, time to drain, SIGKILL; or SIGKILL `at_once`. Returns when it is gone."""
         self._stopping = True
+        if self.state is ReplicaState.FAILED:  # it is gone, and its status tells why
+            return
         self._set(ReplicaState.STOPPING)
         if self._task is None:
             return
         self._signal(signal.SIGKILL if at_once else signal.SIGTERM)
-        if self._process is None or self.pid is None:
+        if self.pid is None:
             self._task.cancel()
         timeout = self.command.drain_seconds + _STOP_MARGIN
         _, running = await asyncio.wait([self._task], timeout=timeout)
@@ -84,6 +91,8 @@ class Child:
             logger.warning("%s did not end within %g s: killed", self.command.name, timeout)
             self._signal(signal.SIGKILL)
             await asyncio.wait([self._task])
+        if self.state is ReplicaState.STOPPING:  # it was cancelled before its first step
+            self._set(ReplicaState.STOPPED)
 
     def kill(self) -> None:
         """End the process at once; it is not started again."""
@@ -91,7 +100,7 @@ class Child:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
@@ -126,27 +135,24 @@ class Child:
         """Start the process and follow it to its end."""
         self._set(ReplicaState.STARTING)
         read_end, write_end = os.pipe()
+        reports = asyncio.create_task(self._follow_reports(read_end))
+        output = ProcessOutput(partial(self.on_line, self.command.name))
         try:
-            self._process = await self._spawn(write_end)
+            try:
+                self._process = await self._spawn(output, write_end)
+            finally:
+                os.close(write_end)
+            await self._until_over(self._process, output, reports)
+        except OSError as exc:
+            self.last_error = f"{self.command.name} cannot be started: {exc}"
         finally:
-            os.close(write_end)
-        process = self._process
-        if self._stopping:
-            self._signal(signal.SIGTERM)
-        assert process.stdout is not None and process.stderr is not None
-        await asyncio.gather(
-            self._follow_reports(read_end),
-            self._follow_output(process.stdout, is_error=False),
-            self._follow_output(process.stderr, is_error=True),
-        )
-        status = await process.wait()
-        self.clean_up()
-        if not self._stopping and not self.last_error:
-            self.last_error = f"{self.command.name} ended unexpectedly ({_describe(status)})"
+            reports.cancel()
+            await asyncio.gather(reports, return_exceptions=True)
 
-    async def _spawn(self, report_fd: int) -> asyncio.subprocess.Process:
+    async def _spawn(self, output: ProcessOutput, report_fd: int) -> asyncio.SubprocessTransport:
         environment = {**self.command.environment, "MESHGEN_REPORT_FD": str(report_fd)}
-        return await asyncio.create_subprocess_exec(
+        transport, _ = await asyncio.get_running_loop().subprocess_exec(
+            lambda: output,
             *(sys.executable, "-P", "-m", self.command.module),
             env=environment,
             cwd=self.command.working_dir,
@@ -157,6 +163,30 @@ class Child:
             # Ctrl-C is for the supervisor, which stops the others in order.
             start_new_session=True,
         )
+        return transport
+
+    async def _until_over(
+        self,
+        process: asyncio.SubprocessTransport,
+        output: ProcessOutput,
+        reports: asyncio.Task[None],
+    ) -> None:
+        """Follow a process to its end, and end what it leaves behind."""
+        if self._stopping:
+            self._signal(signal.SIGTERM)
+        try:
+            await output.exited.wait()
+            _kill_group(process.get_pid())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS):
+                    await output.closed.wait()
+                    await reports
+        finally:
+            process.close()
+            self.clean_up()
+        if not self._stopping and not self.last_error:
+            status = _describe(process.get_returncode())
+            self.last_error = f"{self.command.name} ended unexpectedly ({status})"
 
     async def _follow_reports(self, read_end: int) -> None:
         reader = asyncio.StreamReader(limit=2**24)
@@ -178,18 +208,15 @@ class Child:
         elif facts.get("phase") == "failed":
             self.last_error = f"{self.command.name} failed:\n{facts['error']}"
 
-    async def _follow_output(self, stream: asyncio.StreamReader, *, is_error: bool) -> None:
-        rest = b""
-        while chunk := await stream.read(65536):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                self.on_line(self.command.name, line.decode(errors="replace"), is_error)
-        if rest:
-            self.on_line(self.command.name, rest.decode(errors="replace"), is_error)
+
+def _kill_group(leader: int) -> None:
+    """End what a process has started and left behind."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
-def _describe(status: int) -> str:
-    if status < 0:
+def _describe(status: int | None) -> str:
+    if status is not None and status < 0:
         with suppress(ValueError):
             return f"killed by {signal.Signals(-status).name}"
     return f"exit status {status}"

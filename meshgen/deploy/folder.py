@@ -40,9 +40,9 @@ class MeshFolder:
         """Tell the processes which applications there are."""
         write_mesh(mesh, self.mesh_file)
 
-    def write_service(self, spec: ServiceSpec, generation: int) -> Path:
-        """Write what the replicas of a deployment are told; the folder it is in."""
-        folder = self.path / "services" / spec.stub.id.app / spec.stub.service / str(generation)
+    def write_service(self, spec: ServiceSpec, first_id: int) -> Path:
+        """Write what the replicas of a deployment are told, from `first_id` on; its folder."""
+        folder = self.path / "services" / spec.stub.id.app / spec.stub.service / str(first_id)
         folder.mkdir(parents=True)
         write_service(spec, folder)
         return folder

@@ -38,7 +38,7 @@ class LocalMesh:
         self._lifeline = os.pipe()
         self._changed = asyncio.Condition()
         self._notices: set[asyncio.Task[None]] = set()
-        self._generations = 0
+        self._next_id = 0
         self._on_line = on_line
         self._nursery = Nursery(
             folder=self.folder,
@@ -82,8 +82,8 @@ class LocalMesh:
         services = service_specs(graph)
         if route_prefix is not None:
             self._listen()
-        new = self._nursery.make(app_spec(graph, route_prefix), services, self._generations)
-        self._generations += 1
+        new = self._nursery.make(app_spec(graph, route_prefix), services, self._next_id)
+        self._next_id += max(service.options.num_replicas for service in services)
         old = self._apps.get(graph.app)
         self._apps[graph.app] = new
         self._write_mesh()
@@ -108,14 +108,14 @@ class LocalMesh:
     ) -> None:
         """A deployment failed: what was there before stays."""
         name = new.spec.name
-        new.status, new.message = ApplicationStatus.DEPLOY_FAILED, str(error)
-        self._failed[name] = new.overview()
         if old is None:
             del self._apps[name]
         else:
             self._apps[name] = old
         self._write_mesh()
         await new.stop(at_once=True)
+        new.status, new.message = ApplicationStatus.DEPLOY_FAILED, str(error)
+        self._failed[name] = new.overview()
 
     def _check_route(self, app: str, prefix: str | None) -> None:
         if prefix is None:

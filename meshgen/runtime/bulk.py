@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -18,13 +18,13 @@ KEEP_SECONDS = 60.0
 
 def sizes_of(payload: Payload) -> list[int]:
     """The size of the pickle and of each buffer, in bytes."""
-    return [len(payload.pickle), *(len(part) for part in payload.buffers)]
+    return [memoryview(part).nbytes for part in (payload.pickle, *payload.buffers)]
 
 
 def chunks_of(payload: Payload) -> Iterator[bytes]:
     """The parts of a payload one after the other, in pieces of at most `CHUNK_SIZE`."""
     for part in (payload.pickle, *payload.buffers):
-        view = memoryview(part)
+        view = memoryview(part).cast("B")
         for start in range(0, len(view), CHUNK_SIZE):
             yield bytes(view[start : start + CHUNK_SIZE])
 
@@ -35,7 +35,10 @@ class Assembler:
     def __init__(self, sizes: Sequence[int]) -> None:
         if not sizes:
             raise ProtocolError("a large payload came without its sizes")
-        self._parts = [bytearray(size) for size in sizes]
+        try:
+            self._parts = [bytearray(size) for size in sizes]
+        except (MemoryError, OverflowError) as exc:
+            raise ProtocolError(f"a payload of {sum(sizes)} bytes has no room here") from exc
         self._part = 0
         self._at = 0
 
@@ -72,11 +75,19 @@ class Assembler:
             self._part, self._at = self._part + 1, 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    payload: Payload
+    timer: asyncio.TimerHandle
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 @dataclass
 class PayloadStore:
-    """Payloads under unguessable ids until somebody takes them, or for `KEEP_SECONDS`."""
+    """Payloads under unguessable ids until somebody takes them, or for `keep_seconds`."""
 
-    _kept: dict[str, tuple[float, Payload]] = field(default_factory=dict)
+    keep_seconds: float = KEEP_SECONDS
+    _kept: dict[str, _Kept] = field(default_factory=dict)
 
     def park(self, payload: Payload) -> str:
         """Keep a payload and return the id to take it by."""
@@ -86,10 +97,10 @@ class PayloadStore:
 
     def put(self, payload_id: str, payload: Payload) -> None:
         """Keep a payload under an id chosen by its sender."""
-        now = time.monotonic()
-        for stale in [key for key, (until, _) in self._kept.items() if until < now]:
-            del self._kept[stale]
-        self._kept[payload_id] = (now + KEEP_SECONDS, payload)
+        self.drop(payload_id)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self.keep_seconds, self.drop, payload_id)
+        self._kept[payload_id] = _Kept(payload, timer)
 
     def take(self, payload_id: str) -> Payload:
         """Hand a payload out, once.
@@ -97,9 +108,27 @@ class PayloadStore:
         Raises:
             ProtocolError: There is none of that id.
         """
-        if payload_id not in self._kept:
+        kept = self._kept.pop(payload_id, None)
+        if kept is None:
             raise ProtocolError(f"no payload {payload_id} is kept here (any more)")
-        return self._kept.pop(payload_id)[1]
+        kept.timer.cancel()
+        kept.taken.set()
+        return kept.payload
+
+    async def until_taken(self, payload_id: str) -> None:
+        """Keep it until somebody takes it, and wait for that."""
+        if payload_id in self._kept:
+            kept = self._kept[payload_id]
+            kept.timer.cancel()
+            await kept.taken.wait()
+
+    def drop(self, payload_id: str) -> None:
+        """Nobody will come for it; harmless if somebody did."""
+        if payload_id in self._kept:
+            self.take(payload_id)
+
+    def __contains__(self, payload_id: str) -> bool:
+        return payload_id in self._kept
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -87,7 +87,7 @@ class MeshCaller:
         if _has_response(arguments):
             self.post(self._start_when_resolved, stub, arguments, call)
             return
-        call.arguments = codec.encode(arguments)
+        call.arguments = codec.encode_arguments(arguments)
         if threading.get_ident() == self._thread:
             self._start(stub, call)
         else:
@@ -115,6 +115,8 @@ class MeshCaller:
     def _start_when_resolved(
         self, stub: DeploymentStub, arguments: Arguments, call: PendingCall
     ) -> None:
+        if call.context.deadline is not None:
+            call.watch_deadline(self._loop, call.context.deadline)
         task = self._loop.create_task(self._resolve(stub, arguments, call))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -125,11 +127,12 @@ class MeshCaller:
         try:
             values = await asyncio.gather(*(_value(v) for v in (*args, *kwargs.values())))
             named = dict(zip(kwargs, values[len(args) :], strict=True))
-            call.arguments = codec.encode((tuple(values[: len(args)]), named))
-        except BaseException as exc:
+            call.arguments = codec.encode_arguments((tuple(values[: len(args)]), named))
+        except asyncio.CancelledError:
+            call.fail(NotServingError(f"the mesh that {call.target} belongs to was shut down"))
+            raise
+        except BaseException as exc:  # user code: whatever the awaited calls raised
             call.fail(exc)
-            if isinstance(exc, asyncio.CancelledError):
-                raise
             return
         self._start(stub, call)
 
@@ -149,11 +152,11 @@ class MeshCaller:
 
     def find(self, target: DeploymentID) -> DeploymentStub:
         """The stub of a deployment by name."""
-        return self._mesh.search(lambda mesh: mesh.find(target))
+        return self._mesh.current().find(target)
 
     def ingress_of(self, app: str) -> DeploymentStub:
         """The stub of an application's ingress."""
-        return self._mesh.search(lambda mesh: mesh.ingress_of(app))
+        return self._mesh.current().ingress_of(app)
 
 
 def _has_response(arguments: Arguments) -> bool:

@@ -71,7 +71,12 @@ class PendingCall(Call, ABC):
 
     def watch_deadline(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         """End the call when its deadline passes."""
-        self._timer = loop.call_at(deadline, self.expire)
+        if self._timer is None:
+            self._timer = loop.call_at(deadline, self.expire)
+
+    def _forget_deadline(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -90,11 +95,22 @@ class PendingCall(Call, ABC):
     async def _upload(self, peer: Peer) -> None:
         try:
             payload_id = await peer.upload(self.arguments)
-        except MeshError:
+        except UnavailableError:
             # The call itself never left: it may go elsewhere.
             self._again(peer)
             return
-        if not self.is_over():
+        except MeshError as exc:
+            self.fail(exc)
+            return
+        except asyncio.CancelledError:
+            if not self.is_over():  # the link was lost meanwhile
+                self._again(peer)
+            raise
+        if self.is_over():
+            return
+        if peer.closed:
+            self._again(peer)
+        else:
             self._call_id = peer.session.request(self, self, payload_id)
 
     def abandon(self) -> None:
@@ -103,8 +119,7 @@ class PendingCall(Call, ABC):
 
     def cancel(self) -> None:
         """Tell the replica, or stop what has not left."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._forget_deadline()
         if self._peer is None:
             if self.dispatcher is not None:
                 self.dispatcher.forget(self)
@@ -141,8 +156,7 @@ class PendingCall(Call, ABC):
         """The peer that has answered: it is not full any more, and the deadline is met."""
         peer = self._peer
         assert peer is not None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._forget_deadline()
         if peer.refusals:
             peer.welcome_again()
         return peer
@@ -154,11 +168,20 @@ class PendingCall(Call, ABC):
         self._task.add_done_callback(partial(self._settle, peer))
 
     def _settle(self, peer: Peer, task: asyncio.Task[None]) -> None:
-        self._task = None
         peer.beside -= 1
-        if task.cancelled() and not self.is_over():
-            self.lost()
+        if self._task is task:  # not one that another peer was given in the meantime
+            self._task = None
+            if not self.is_over():
+                self._settle_early(task)
         peer.changed()
+
+    def _settle_early(self, task: asyncio.Task[None]) -> None:
+        """What was done beside the link ended without an outcome."""
+        if task.cancelled():
+            if self._peer is not None:
+                self.lost()
+        elif (error := task.exception()) is not None:
+            self.fail(error)
 
 
 class UnaryCall(PendingCall):
@@ -195,6 +218,7 @@ class UnaryCall(PendingCall):
 
     def fail(self, error: BaseException) -> None:
         """End the call with an error."""
+        self._forget_deadline()
         self._reply.fail(error)
 
     def is_over(self) -> bool:
@@ -240,6 +264,7 @@ class StreamCall(PendingCall):
                 await self._read_on(peer, first.stream_id)
         except MeshError as exc:
             self._items.end(exc)
+            peer.session.cancel(self._call_id)
         else:
             self._items.end()
 
@@ -262,6 +287,7 @@ class StreamCall(PendingCall):
 
     def fail(self, error: BaseException) -> None:
         """End the call with an error."""
+        self._forget_deadline()
         self._items.end(error)
 
     def is_over(self) -> bool:

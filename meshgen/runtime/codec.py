@@ -6,6 +6,7 @@ import asyncio
 import os
 import pickle
 import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +57,35 @@ def _encode_by_value(value: Any) -> Payload:
     except SerializationError:
         raise
     except Exception as exc:
-        raise SerializationError(f"{_describe(value)} cannot be pickled: {exc}") from exc
+        raise SerializationError(
+            f"a value of type {type(value).__name__} cannot be pickled: {exc}"
+        ) from exc
     return Payload(data, [bytes(buffer.raw()) for buffer in buffers])
 
 
-def _describe(value: Any) -> str:
-    """The smallest part of a call's arguments or a result that is to blame, by type."""
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], dict):
-        for part in (*value[0], *value[1].values()):
-            try:
-                cloudpickle.dumps(part)
-            except Exception:
-                return f"an argument of type {type(part).__name__}"
-    return f"a value of type {type(value).__name__}"
+def encode_arguments(arguments: tuple[Sequence[Any], Mapping[str, Any]]) -> Payload:
+    """Pickle the arguments of a call.
+
+    Raises:
+        SerializationError: One of them cannot be pickled; the message names it.
+    """
+    try:
+        return encode(arguments)
+    except SerializationError as exc:
+        reason = exc.__cause__
+        if reason is None:  # what it says is all there is to say
+            raise
+        raise SerializationError(f"{_culprit(*arguments)} cannot be pickled: {reason}") from reason
+
+
+def _culprit(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    labelled = [*enumerate(args, start=1), *((repr(name), v) for name, v in kwargs.items())]
+    for label, value in labelled:
+        try:
+            encode(value)
+        except SerializationError:
+            return f"argument {label} ({type(value).__name__})"
+    return "its arguments"
 
 
 def decode(payload: Payload) -> Any:
@@ -119,13 +136,10 @@ def _pickle_error(error: BaseException) -> bytes:
     if isinstance(error, _NEVER_RERAISED):
         return b""
     try:
-        data = pickle.dumps(error, protocol=5)
-        return cloudpickle.dumps(error, protocol=5) if b"__main__" in data else data  # type: ignore[no-any-return]  # cloudpickle is untyped
-    except Exception:
-        pass
-    try:
-        return cloudpickle.dumps(error, protocol=5)  # type: ignore[no-any-return]  # as above
-    except Exception:
+        payload = encode(error)
+        # A failure has no place for buffers: they go into the pickle.
+        return cloudpickle.dumps(error, protocol=5) if payload.buffers else bytes(payload.pickle)
+    except Exception:  # user code, again
         return b""
 
 

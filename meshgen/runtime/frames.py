@@ -9,6 +9,8 @@ from meshgen.types import Call, Payload, RequestContext
 from meshgen.v1 import mesh_pb2 as pb
 
 PROTOCOL_VERSION = 1
+# Some thousand years: what a 64-bit number of milliseconds can say, and more than anybody waits.
+_MOST_MS = 1e14
 
 
 def is_large(payload: Payload) -> bool:
@@ -61,7 +63,8 @@ def write_context(message: pb.Context, context: RequestContext) -> None:
     """A request's context; the deadline as time left, at least a millisecond."""
     message.request_id = context.request_id
     if context.deadline is not None:
-        message.time_left_ms = max(1, int((context.deadline - time.monotonic()) * 1000))
+        left = (context.deadline - time.monotonic()) * 1000
+        message.time_left_ms = int(min(max(left, 1.0), _MOST_MS))
     if context.route:
         message.route = context.route
     if context.multiplexed_model_id:

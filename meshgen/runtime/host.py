@@ -7,6 +7,7 @@ import inspect
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, cast
 
+from meshgen.errors import ProtocolError
 from meshgen.runtime.frames import is_large
 from meshgen.runtime.pump import ItemPump
 from meshgen.runtime.replica import Replica
@@ -26,8 +27,8 @@ class LinkHost:
         self.session = ReplicaSession(replica.stub.id, self)
         self._replica = replica
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        # Streams that this caller was told to read on, by call.
-        self._parked: dict[int, str] = {}
+        # Ids of what this caller was told to come for, by call.
+        self._parked: dict[int, Sequence[str]] = {}
         self._loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> LinkHost:
@@ -40,8 +41,8 @@ class LinkHost:
         tasks = list(self._tasks.values())
         for call_id in list(self._tasks):
             self.left(call_id)
-        for stream_id in self._parked.values():
-            self._replica.streams.drop(stream_id)
+        for parked in self._parked.values():
+            self._replica.drop(parked)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def receive(self, frames: Sequence[pb.Frame]) -> None:
@@ -54,17 +55,22 @@ class LinkHost:
 
     def requested(self, call_id: int, invocation: pb.Invocation) -> None:
         """Start a call, or send it away."""
+        if call_id in self._tasks:
+            raise ProtocolError(f"{self.session.caller} used the id {call_id} for two calls")
         if self._replica.admit():
             run = self._run_stream if invocation.stream else self._run
             self._tasks[call_id] = self._loop.create_task(run(call_id, invocation))
         else:
+            self._replica.uploads.drop(invocation.arguments.payload_id)
             self.session.refuse(call_id)
 
     def left(self, call_id: int) -> None:
         """Cancel a call; its slot is free when its code has ended."""
         task = self._tasks.get(call_id)
         if task is None:
-            self._replica.streams.drop(self._parked.pop(call_id, ""))
+            self._replica.drop(self._parked.pop(call_id, ()))
+            return
+        if task.cancelling():  # once: a second time would interrupt its clean-up
             return
         # A task that is cancelled before its first step never runs, its `finally` included.
         coroutine = cast(Coroutine[Any, Any, None], task.get_coro())
@@ -80,13 +86,18 @@ class LinkHost:
         except BaseException as exc:  # user code: SystemExit too is an error to its caller
             outcome = exc
         self._end(call_id, outcome)
+        # An error's traceback holds this frame, and every stream that the user's frames consumed:
+        # those would stop no sooner than the garbage collector finds the circle.
+        del outcome
 
     def _end(self, call_id: int, outcome: Payload | BaseException) -> None:
         """Answer a unary call, or any call with an error, and give its slot back."""
         if isinstance(outcome, BaseException):
             self.session.fail(call_id, self._replica.failure(outcome))
         elif is_large(outcome):
-            self.session.respond(call_id, self._replica.results.park(outcome))
+            payload_id = self._replica.results.park(outcome)
+            self._park(call_id, [payload_id])
+            self.session.respond(call_id, payload_id)
         else:
             self.session.respond(call_id, outcome)
         self._replica.release()
@@ -103,37 +114,53 @@ class LinkHost:
             self._end(call_id, exc)
             return
         messages = [self._replica.outgoing(item) for item in items]
+        parked = [message.payload_id for message in messages if message.payload_id]
+        stream_id = ""
         if pump.finished:
-            self.session.respond_items(call_id, messages)
             self._replica.release()
         else:
             # The slot stays taken: it goes with the pump.
-            self._forget_taken()
-            stream_id = self._parked[call_id] = self._replica.streams.park(pump)
-            self.session.respond_items(call_id, messages, stream_id)
+            stream_id = self._replica.streams.park(pump)
+            parked.append(stream_id)
+        if parked:
+            self._park(call_id, parked)
+        self.session.respond_items(call_id, messages, stream_id)
         del self._tasks[call_id]
 
-    def _forget_taken(self) -> None:
-        open_streams = self._replica.streams
+    def _park(self, call_id: int, parked: Sequence[str]) -> None:
+        """Note what a call has left at the replica, and forget what was taken."""
         self._parked = {
-            call_id: stream_id
-            for call_id, stream_id in self._parked.items()
-            if stream_id in open_streams
+            each: ids for each, ids in self._parked.items() if self._replica.keeps_any(ids)
         }
+        self._parked[call_id] = parked
 
 
 async def answer_stream(
     replica: Replica, pump: ItemPump
 ) -> AsyncGenerator[pb.CallStreamResponse, None]:
     """Hand out a started pump's items, its slot back at the end."""
+    messages: list[pb.Payload] = []
     try:
         while items := await pump.next():
             messages = [replica.outgoing(item) for item in items]
             yield pb.CallStreamResponse(items=messages)
-    except (asyncio.CancelledError, GeneratorExit):
-        raise
+            # Large items are fetched by themselves, beside the flow control of this stream.
+            for message in messages:
+                await replica.results.until_taken(message.payload_id)
     except BaseException as exc:  # user code, as above
+        if isinstance(exc, GeneratorExit) or is_cancelled(exc):
+            replica.drop([message.payload_id for message in messages])
+            raise
         yield pb.CallStreamResponse(failure=replica.failure(exc))
     finally:
-        await pump.close()
-        replica.release()
+        try:
+            await pump.close()
+        finally:
+            replica.release()
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether an error ends this very task, and is not one of the user's code."""
+    task = asyncio.current_task()
+    cancelling = task is not None and task.cancelling() > 0
+    return isinstance(error, asyncio.CancelledError) and cancelling

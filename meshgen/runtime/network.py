@@ -106,12 +106,18 @@ class MemoryPeer(Peer):
 
     async def upload(self, payload: Payload) -> str:
         """Park it at the replica."""
-        return self._replica.uploads.park(payload)
+        return self._replica.uploads.park(_copy(payload))
 
     async def fetch(self, payload_id: str) -> Payload:
         """Take it from the replica."""
-        return self._replica.results.take(payload_id)
+        with self._replica.handing_out(payload_id) as payload:
+            return _copy(payload)
 
     def read_on(self, stream_id: str) -> AsyncGenerator[pb.CallStreamResponse, None]:
         """The rest of a stream."""
         return answer_stream(self._replica, self._replica.streams.take(stream_id))
+
+
+def _copy(payload: Payload) -> Payload:
+    # As after a journey: arrays over it can be written to.
+    return Payload(payload.pickle, [bytearray(part) for part in payload.buffers])

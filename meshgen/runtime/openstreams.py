@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from meshgen.errors import ProtocolError
 from meshgen.runtime.pump import ItemPump
 from meshgen.types import new_id
 
-# A caller reads on at once: one that has not done so by then, in seconds, is gone.
-_KEEP_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Parked:
-    pump: ItemPump
-    timer: asyncio.TimerHandle
-
 
 class OpenStreams:
-    """Owns the pumps that nobody reads at the moment; `on_drop` gives a dropped one's slot back."""
+    """Owns the pumps that nobody reads at the moment; `on_drop` gives a dropped one's slot back.
+
+    A caller reads on when the first items are taken, however late. It says so if it never will, and
+    the end of its link says so for it.
+    """
 
     def __init__(self, on_drop: Callable[[], None]) -> None:
         self._on_drop = on_drop
-        self._parked: dict[str, _Parked] = {}
+        self._parked: dict[str, ItemPump] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def park(self, pump: ItemPump) -> str:
         """Keep a pump and return the id to take it by."""
         stream_id = new_id()
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(_KEEP_SECONDS, self.drop, stream_id)
-        self._parked[stream_id] = _Parked(pump, timer)
+        self._parked[stream_id] = pump
         return stream_id
 
     def take(self, stream_id: str) -> ItemPump:
@@ -42,11 +34,10 @@ class OpenStreams:
         Raises:
             ProtocolError: There is none of that id.
         """
-        parked = self._parked.pop(stream_id, None)
-        if parked is None:
+        pump = self._parked.pop(stream_id, None)
+        if pump is None:
             raise ProtocolError(f"no stream {stream_id} is open here (any more)")
-        parked.timer.cancel()
-        return parked.pump
+        return pump
 
     def drop(self, stream_id: str) -> None:
         """Nobody will read on; harmless if somebody does."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.channel import Certificates
@@ -71,6 +73,8 @@ def follow_supervisor(lifeline_fd: int) -> None:
     def wait_for_the_end() -> None:
         # Nothing is ever written to it: a read returns when the other end is closed.
         os.read(lifeline_fd, 1)
+        if os.getpgrp() == os.getpid():  # whatever user code has started goes as well
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
     threading.Thread(target=wait_for_the_end, name="lifeline", daemon=True).start()
@@ -80,6 +84,17 @@ def report(settings: Settings, **facts: Any) -> None:
     """Tell the supervisor something, as one line of JSON."""
     if settings.report_fd >= 0:
         os.write(settings.report_fd, (json.dumps(facts) + "\n").encode())
+
+
+def leave(status: int) -> NoReturn:
+    """End this process, although user code may have left threads that never end."""
+    if all(each.daemon or each is threading.main_thread() for each in threading.enumerate()):
+        sys.exit(status)
+    # All that `sys.exit` would do, but for waiting for them.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def stop_signal() -> asyncio.Event:

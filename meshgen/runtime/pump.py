@@ -37,6 +37,9 @@ class ItemPump:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        # Its traceback holds this pump, and every stream that the user's frames consumed: those
+        # would stop no sooner than the garbage collector finds the circle.
+        self._error = None
 
     @property
     def finished(self) -> bool:

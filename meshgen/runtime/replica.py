@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -41,6 +41,8 @@ class Replica:
         self._caller = caller
         self._phase = pb.REPLICA_PHASE_STARTING
         self._ongoing = 0
+        # Large results that are on their way.
+        self._handing_out = 0
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
         self._watchers: set[Callable[[pb.State], None]] = set()
@@ -83,7 +85,7 @@ class Replica:
         target = self.spec.target.load()
         args, kwargs = unpack(self.spec.arguments, handle_of)
         self._instance = await Instance.construct(self.spec, target, args, kwargs)
-        self._instance.on_abandoned = partial(self._hold_slot, loop)
+        self._instance.threads.on_abandoned = partial(self._hold_slot, loop)
         self._context = replace(self._context, servable_object=self._instance.target)
         self._set_phase(pb.REPLICA_PHASE_SERVING)
 
@@ -95,7 +97,13 @@ class Replica:
     def _hold_slot(self, loop: asyncio.AbstractEventLoop, thread: Future[Any]) -> None:
         """A cancelled call's thread cannot be stopped: its slot is taken until it ends."""
         self._ongoing += 1
-        thread.add_done_callback(lambda _: loop.call_soon_threadsafe(self.release))
+        self._idle.clear()
+
+        def release(_: Future[Any]) -> None:
+            with suppress(RuntimeError):  # the loop was closed in the meantime
+                loop.call_soon_threadsafe(self.release)
+
+        thread.add_done_callback(release)
 
     @property
     def context(self) -> ReplicaContext:
@@ -130,6 +138,10 @@ class Replica:
         """Give a slot back."""
         self._ongoing -= 1
         if self._ongoing == 0:
+            self._note_if_idle()
+
+    def _note_if_idle(self) -> None:
+        if not (self._ongoing or self._handing_out or len(self.results)):
             self._idle.set()
 
     async def call(self, invocation: pb.Invocation) -> Payload:
@@ -144,7 +156,7 @@ class Replica:
         if method is None:
             return codec.encode(await self._instance.call(name, args, kwargs))
         # The common case, without the layers that the others need.
-        return codec.encode(await method(*args, **kwargs))
+        return codec.encode(self._instance.unary(name, await method(*args, **kwargs)))
 
     async def stream(self, invocation: pb.Invocation) -> AsyncIterator[Payload]:
         """Run a streaming call that has a slot; its items pickled one by one.
@@ -205,12 +217,41 @@ class Replica:
             return pb.Payload(payload_id=self.results.park(payload))
         return frames.payload_message(payload)
 
+    def keeps_any(self, parked: Sequence[str]) -> bool:
+        """Whether results or streams of these ids wait here for their caller."""
+        return any(each in self.results or each in self.streams for each in parked)
+
+    def drop(self, parked: Sequence[str]) -> None:
+        """Nobody will come for results or streams of these ids."""
+        for each in parked:
+            self.results.drop(each)
+            self.streams.drop(each)
+        self._note_if_idle()
+
+    @contextmanager
+    def handing_out(self, payload_id: str) -> Iterator[Payload]:
+        """Give a large result away; this replica does not leave before that is done.
+
+        Raises:
+            ProtocolError: There is none of that id.
+        """
+        payload = self.results.take(payload_id)
+        self._handing_out += 1
+        try:
+            yield payload
+        finally:
+            self._handing_out -= 1
+            self._note_if_idle()
+
     def failure(self, error: BaseException) -> pb.Failure:
         """What the caller is told of an error of one of its calls."""
         return codec.encode_failure(error, self.origin)
 
     async def drain(self) -> None:
-        """Take no more calls and finish those that run, within `graceful_shutdown_timeout_s`."""
+        """Take no more calls, finish those that run and hand out what they left.
+
+        All within `graceful_shutdown_timeout_s`.
+        """
         self._set_phase(pb.REPLICA_PHASE_DRAINING)
         timeout = self.spec.options.graceful_shutdown_timeout_s
         try:

@@ -34,7 +34,7 @@ class FolderResolver:
         """The sockets that are there."""
         try:
             names = sorted(os.listdir(self._folder))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         return [f"unix:{self._folder / name}" for name in names if name.endswith(".sock")]
 
@@ -54,7 +54,7 @@ class DnsResolver:
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        except socket.gaierror:
+        except (socket.gaierror, UnicodeError):  # unknown, or nothing that DNS could know
             return []
         pairs = sorted({(family, str(address[0])) for family, _, _, _, address in found})
         return [

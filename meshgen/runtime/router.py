@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from meshgen.errors import BackPressureError, MeshError, NotServingError
-from meshgen.runtime.calls import PendingCall, UnaryCall, no_replica
+from meshgen.runtime.calls import PendingCall, no_replica
 from meshgen.runtime.peer import Peer
 from meshgen.runtime.resolver import Resolver
 from meshgen.stub import DeploymentStub
@@ -37,8 +37,16 @@ class Router:
     Owns the peers and the task that looks for new ones; starts looking with the first call.
     """
 
-    def __init__(self, stub: DeploymentStub, resolver: Resolver, connect: Connect) -> None:
+    def __init__(
+        self,
+        stub: DeploymentStub,
+        resolver: Resolver,
+        connect: Connect,
+        *,
+        patience: float = PATIENCE,
+    ) -> None:
         self.stub = stub
+        self._patience = patience
         self._resolver = resolver
         self._connect = connect
         self._rng = random.Random()
@@ -59,7 +67,7 @@ class Router:
     def submit(self, call: PendingCall) -> None:
         """Send a call, or queue it until a replica has room."""
         if self._closed:
-            call.fail(NotServingError(f"the mesh that {call.target} belongs to was shut down"))
+            call.fail(self._shut_down())
             return
         call.dispatcher = self
         if call.context.deadline is not None:
@@ -103,7 +111,9 @@ class Router:
         if self._watching is None:
             self._served_at = self._loop.time()
             self._watching = self._loop.create_task(self._watch_replicas())
-        waits = [peer.busy_until for peer in self._serving if peer.refusals]
+        now = self._loop.time()
+        # One whose back-off is over has no room otherwise: its next answer wakes us.
+        waits = [peer.busy_until for peer in self._serving if peer.busy_until > now]
         if waits:
             if self._retry is not None:
                 self._retry.cancel()
@@ -114,6 +124,9 @@ class Router:
     def again(self, call: PendingCall, peer: Peer) -> None:
         """`peer` did not start the call: it is first in the queue again."""
         if call.is_over():
+            return
+        if self._closed:
+            call.fail(self._shut_down())
             return
         peer.refusals += 1
         peer.busy_until = self._loop.time() + _backoff(peer.refusals, *_BACKOFF)
@@ -146,10 +159,10 @@ class Router:
         self._last_failure = getattr(peer, "failure", "") or self._last_failure
         unsent, sent = peer.session.lost()
         for awaited in sent:
-            if isinstance(awaited, UnaryCall):
+            if isinstance(awaited, PendingCall):
                 awaited.lost()
         for awaited in reversed(unsent):
-            if isinstance(awaited, UnaryCall):
+            if isinstance(awaited, PendingCall):
                 awaited.unsent()
                 self._queue.appendleft(awaited)
         task = self._loop.create_task(peer.close())
@@ -172,8 +185,14 @@ class Router:
                 pass
 
     async def _reconcile(self) -> None:
+        try:
+            addresses = await self._resolver.addresses()
+        except OSError as exc:  # too many open files, say: it may be better the next time
+            self._last_failure = f"looking for replicas failed: {exc}"
+            return
         now = self._loop.time()
-        for address in await self._resolver.addresses():
+        self._failures = {at: self._failures[at] for at in addresses if at in self._failures}
+        for address in addresses:
             failures = self._failures.get(address)
             if address not in self._peers and (failures is None or failures.until <= now):
                 peer = self._connect(address, self._changed)
@@ -184,8 +203,8 @@ class Router:
         now = self._loop.time()
         if not self._queue or self._serving:
             self._served_at = now
-        elif now - self._served_at > PATIENCE:
-            error = no_replica(str(self.stub.id), PATIENCE, self._last_failure)
+        elif now - self._served_at > self._patience:
+            error = no_replica(str(self.stub.id), self._patience, self._last_failure)
             self._fail_queue(error)
 
     def _fail_queue(self, error: MeshError) -> None:
@@ -193,6 +212,9 @@ class Router:
         self._queue.clear()
         for call in waiting:
             call.fail(error)
+
+    def _shut_down(self) -> NotServingError:
+        return NotServingError(f"the mesh that {self.stub.id} belongs to was shut down")
 
     def refuse_all(self) -> None:
         """Fail every call from now on: the mesh is gone."""
@@ -203,10 +225,11 @@ class Router:
         self.refuse_all()
         if self._retry is not None:
             self._retry.cancel()
-        self._fail_queue(NotServingError(f"the mesh of {self.stub.id} was shut down"))
         for peer in list(self._peers.values()):
             peer.closed = True
             self._lost(peer)
+        # Last: what had not left is in the queue again.
+        self._fail_queue(self._shut_down())
         tasks = set(self._closing)
         if self._watching is not None:
             self._watching.cancel()

@@ -15,7 +15,7 @@ from meshgen.errors import ProtocolError
 from meshgen.naming import grpc_service
 from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
 from meshgen.runtime.channel import SERVER_OPTIONS, Certificates
-from meshgen.runtime.host import LinkHost, answer_stream
+from meshgen.runtime.host import LinkHost, answer_stream, is_cancelled
 from meshgen.runtime.pump import ItemPump
 from meshgen.runtime.replica import Replica
 from meshgen.types import DeploymentID
@@ -24,6 +24,8 @@ from meshgen.v1 import mesh_pb2 as pb
 logger = logging.getLogger("meshgen")
 
 Context = Any
+
+_LAST_WRITE_SECONDS = 1.0
 
 
 class MeshServicer:
@@ -43,6 +45,9 @@ class MeshServicer:
                 host.session.outbox.close()
                 await writer
             except ProtocolError as exc:
+                # gRPC loses the status of a call that is aborted during a write.
+                host.session.outbox.close()
+                await asyncio.wait((writer,), timeout=_LAST_WRITE_SECONDS)
                 await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(exc))
             finally:
                 writer.cancel()
@@ -59,9 +64,9 @@ class MeshServicer:
         await self._admit(context)
         try:
             payload = await self._replica.call(request.invocation)
-        except asyncio.CancelledError:
-            raise
         except BaseException as exc:  # user code: SystemExit too is an error to its caller
+            if is_cancelled(exc):
+                raise
             return pb.CallResponse(outcome=pb.Outcome(failure=self._replica.failure(exc)))
         finally:
             self._replica.release()
@@ -99,8 +104,8 @@ class MeshServicer:
         self, requests: AsyncIterator[pb.UploadRequest], context: Context
     ) -> pb.UploadResponse:
         """Keep large arguments until the call that names them comes."""
-        first = await anext(aiter(requests))
         try:
+            first = await anext(aiter(requests), pb.UploadRequest())
             assembler = Assembler(first.sizes)
             async for request in requests:
                 assembler.add(request.chunk)
@@ -112,12 +117,12 @@ class MeshServicer:
     async def fetch(self, request: pb.FetchRequest, context: Context) -> None:
         """Hand out a large result, once."""
         try:
-            payload = self._replica.results.take(request.payload_id)
+            with self._replica.handing_out(request.payload_id) as payload:
+                await context.write(pb.FetchResponse(sizes=sizes_of(payload)))
+                for chunk in chunks_of(payload):
+                    await context.write(pb.FetchResponse(chunk=chunk))
         except ProtocolError as exc:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(exc))
-        await context.write(pb.FetchResponse(sizes=sizes_of(payload)))
-        for chunk in chunks_of(payload):
-            await context.write(pb.FetchResponse(chunk=chunk))
 
 
 def _handlers(servicer: MeshServicer, deployment: DeploymentID) -> list[grpc.GenericRpcHandler]:

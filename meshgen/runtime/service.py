@@ -17,6 +17,7 @@ from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.codec import format_user_traceback
 from meshgen.runtime.process import (
     collect_less_garbage,
+    leave,
     open_caller,
     read_certificates,
     report,
@@ -37,7 +38,7 @@ def main() -> None:
         settings = Settings.from_environment()
     except MeshError as exc:
         sys.exit(f"meshgen: {exc}")
-    sys.exit(run_until_done(run(settings)))
+    leave(run_until_done(run(settings)))
 
 
 async def run(settings: Settings) -> int:

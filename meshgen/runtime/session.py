@@ -3,11 +3,12 @@
 The caller's end, for each call (h2's way: what is not in the table is an error):
 
     state      REQUEST   CANCEL     RESPONSE/ERROR   BUSY           link lost
-    -          → OPEN    -          ProtocolError    ProtocolError  -
+    -          → OPEN    told       ProtocolError    ProtocolError  -
     OPEN       -         → LEFT     answered → -     refused → -    lost → -
     LEFT       -         stays      → -              → -            → -
 
 `LEFT` is a call that nobody waits for while the replica still runs it: it counts as in flight.
+A replica that has answered is told of a CANCEL too: it may keep what the answer said to come for.
 """
 
 from __future__ import annotations
@@ -150,10 +151,12 @@ class CallerSession:
         return call_id
 
     def cancel(self, call_id: int) -> None:
-        """Nobody waits for a call any more; harmless if it is answered already."""
-        if self.calls.get(call_id) is not None:
+        """Nobody waits for a call any more, or comes for what its answer left at the replica."""
+        if call_id in self.calls:
+            if self.calls[call_id] is None:
+                return
             self.calls[call_id] = None
-            _note(self.outbox, pb.FRAME_KIND_CANCEL, call_id)
+        _note(self.outbox, pb.FRAME_KIND_CANCEL, call_id)
 
     def receive(self, frames: Iterable[pb.Frame]) -> bool:
         """Take in frames of the replica; whether its state changed.
@@ -219,6 +222,7 @@ class ReplicaSession:
 
     def __init__(self, deployment: DeploymentID, events: ReplicaEvents) -> None:
         self.outbox: Outbox[pb.LinkResponse] = Outbox(pb.LinkResponse)
+        # Who calls, as it says itself; empty until then.
         self.caller = ""
         self._deployment = deployment
         self._events = events
@@ -232,6 +236,8 @@ class ReplicaSession:
         for frame in frames:
             kind = frame.kind
             if kind == REQUEST:
+                if not self.caller:
+                    raise ProtocolError("a caller called before it said which deployment it means")
                 self._events.requested(frame.id, frame.invocation)
             elif kind == pb.FRAME_KIND_CANCEL:
                 self._events.left(frame.id)
@@ -252,7 +258,7 @@ class ReplicaSession:
             raise ProtocolError(
                 f"{hello.caller} means to call {hello.deployment}, but this is {self._deployment}"
             )
-        self.caller = hello.caller
+        self.caller = hello.caller or "somebody"
 
     def announce(self, state: pb.State) -> None:
         """Tell the caller the replica's state."""

@@ -26,14 +26,11 @@ class Deployment(Generic[P, R]):
         self.name = name
         self.deployment_options = options
 
-    @overload
-    def bind(self) -> Application: ...  # of a function, whose parameters belong to its calls
-    @overload
-    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Application: ...
     def bind(self, *args: Any, **kwargs: Any) -> Application:
         """An application of this deployment, constructed with these arguments.
 
-        Applications among the arguments, at any depth, become handles in the constructor.
+        Applications among the arguments, at any depth, become handles in the constructor: so the
+        arguments are not of the types that the constructor says.
         """
         return Application(self, args, kwargs)
 

@@ -40,12 +40,12 @@ from meshgen.errors import (
     UnavailableError,
 )
 from meshgen.items import ItemBuffer
+from meshgen.listener import bind
 from meshgen.reply import Reply
 from meshgen.runtime.exchange import Exchange
 from meshgen.runtime.gateway import make_app
 from meshgen.runtime.http import answer
 from meshgen.runtime.httpmessage import HTTP_METHOD
-from meshgen.listener import bind
 from meshgen.runtime.httpserver import make_server
 from meshgen.runtime.refusal import RefusedError
 from meshgen.settings import Settings
@@ -714,7 +714,7 @@ def process(folder: Path, port: int, report_fd: int = -1) -> Iterator[subprocess
 def test_the_process_reports_its_port_and_ends_well_when_told_to(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Port 0 is any; a stop signal is a normal end, with only the access log on stderr, probes left out."""
+    """Port 0 is any; a stop signal is a normal end; stderr has the access log, without probes."""
     reads, writes = os.pipe()
     with process(tmp_path, 0, writes) as gateway, os.fdopen(reads) as reports:
         os.close(writes)

@@ -1,0 +1,1 @@
+"""How meshes run on this machine."""

@@ -1,0 +1,1 @@
+"""Whole applications, each test in process, over loopback gRPC, and as processes."""

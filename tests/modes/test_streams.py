@@ -1,0 +1,236 @@
+"""Calls of generators: items in order, errors in between, and producers that stop."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from meshgen.errors import (
+    BlockingCallError,
+    GeneratorMismatchError,
+    RequestCancelledError,
+    SerializationError,
+)
+from meshgen.serve.handle import DeploymentHandle, DeploymentResponseGenerator
+from meshgen.testing import Mode, run_app
+from tests.apps.streams import app
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+KINDS = ["sync_generator", "async_generator", "returns_generator", "returns_async_generator"]
+_tags = map("call {}".format, itertools.count())
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def relay(mode: Mode) -> AsyncIterator[DeploymentHandle]:
+    """The ingress of tests/apps/streams.py, which passes streams on."""
+    async with run_app(app, mode=mode) as handle:
+        yield handle.options(stream=True)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def source(relay: DeploymentHandle) -> DeploymentHandle:
+    """The deployment that has generators of every kind; streaming."""
+    found: DeploymentHandle = (await relay.options(stream=False).all.remote())["source"]
+    return found.options(stream=True)
+
+
+async def _noted(source: DeploymentHandle, event: str) -> bool:
+    """Whether the source noted an event within ten seconds."""
+    happened: bool = await source.options(stream=False).until.remote(event, 10.0)
+    return happened
+
+
+async def _list(stream: DeploymentResponseGenerator[Any]) -> list[Any]:
+    return [item async for item in stream]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_generators_of_every_kind_stream(source: DeploymentHandle, kind: str) -> None:
+    """By `async for` in a loop, and by `for` in a thread without one."""
+    method = source.options(method_name=kind)
+    assert await _list(method.remote(5)) == [0, 1, 2, 3, 4]
+    assert await asyncio.to_thread(lambda: list(method.remote(5))) == [0, 1, 2, 3, 4]
+    assert await _list(method.remote(0)) == []
+
+
+async def test_a_generator_function_is_a_deployment(relay: DeploymentHandle) -> None:
+    """Functions stream as methods do."""
+    handle = (await relay.options(stream=False).all.remote())["count"]
+    assert await _list(handle.options(stream=True).remote(3)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["sync_generator", "async_generator", "pauses"])
+async def test_every_item_arrives_once_and_in_order(source: DeploymentHandle, kind: str) -> None:
+    """However they were put together into messages."""
+    count = 20_000
+    assert await _list(source.options(method_name=kind).remote(count)) == list(range(count))
+
+
+async def test_concurrent_streams_do_not_mix(source: DeploymentHandle) -> None:
+    """Each has its own items."""
+    streams = [_list(source.pauses.remote(count)) for count in range(40)]
+    assert await asyncio.gather(*streams) == [list(range(count)) for count in range(40)]
+
+
+@pytest.mark.parametrize("method", ["relay", "relay_sync"])
+async def test_streams_pass_through_a_deployment_in_between(
+    relay: DeploymentHandle, method: str
+) -> None:
+    """N items in are N items out, at every hop."""
+    stream = relay.options(method_name=method).remote("pauses", 2_000)
+    assert await _list(stream) == list(range(2_000))
+
+
+@pytest.mark.parametrize("method", ["fails_after", "fails_async_after"])
+async def test_an_error_comes_after_the_items_before_it(
+    source: DeploymentHandle, method: str
+) -> None:
+    """With its own type; then the stream is exhausted."""
+    stream = source.options(method_name=method).remote(3)
+    items = []
+    with pytest.raises(LookupError, match="after 3"):
+        async for item in stream:
+            items.append(item)
+    assert items == [0, 1, 2]
+    assert await _list(stream) == []
+
+
+async def test_an_error_passes_through_a_deployment_in_between(relay: DeploymentHandle) -> None:
+    """As the same error, after the same items."""
+    stream = relay.relay.remote("fails_after", 2)
+    assert [await anext(stream), await anext(stream)] == [0, 1]
+    with pytest.raises(LookupError, match="after 2"):
+        await anext(stream)
+
+
+async def test_large_items_arrive_whole(source: DeploymentHandle) -> None:
+    """Items of several megabytes, beyond what one message holds."""
+    number = -1
+    async for number, block in _enumerated(source.blocks.remote(3_000_000, 4)):
+        assert block.nbytes == 3_000_000
+        assert set(block[::100_000]) == {number}
+    assert number == 3
+
+
+async def _enumerated(stream: AsyncIterator[Any]) -> AsyncIterator[tuple[int, Any]]:
+    number = 0
+    async for item in stream:
+        yield number, item
+        number += 1
+
+
+@pytest.mark.parametrize("method", ["endless", "endless_sync", "first_then_wait"])
+async def test_break_stops_the_producer(source: DeploymentHandle, method: str) -> None:
+    """A stream that nobody holds any more ends over there, at once."""
+    tag = next(_tags)
+    async for _ in source.options(method_name=method).remote(tag):
+        break
+    event = f"{tag} cancelled" if method == "first_then_wait" else f"{tag} stopped"
+    assert await _noted(source, event)
+
+
+async def test_break_in_a_thread_stops_the_producer(source: DeploymentHandle) -> None:
+    """`for` is no different."""
+    tag = next(_tags)
+
+    def take_one() -> None:
+        for _ in source.endless.remote(tag):
+            break
+
+    await asyncio.to_thread(take_one)
+    assert await _noted(source, f"{tag} stopped")
+
+
+async def test_break_is_felt_two_hops_away(relay: DeploymentHandle, source: Any) -> None:
+    """The deployment in between stops, and so does what it consumes."""
+    tag = next(_tags)
+    async for _ in relay.relay.remote("endless", tag):
+        break
+    assert await _noted(source, f"{tag} stopped")
+
+
+async def test_a_unary_call_that_takes_one_item_stops_the_rest(
+    relay: DeploymentHandle, source: DeploymentHandle
+) -> None:
+    """`return` from within `async for` drops the stream."""
+    tag = next(_tags)
+    assert await relay.options(stream=False).first_of.remote("endless", tag) == 0
+    assert await _noted(source, f"{tag} stopped")
+
+
+async def test_cancel_ends_a_stream_for_both(source: DeploymentHandle) -> None:
+    """The consumer is told, the producer is cancelled where it waits."""
+    tag = next(_tags)
+    stream = source.first_then_wait.remote(tag)
+    assert await anext(stream) == "first"
+    stream.cancel()
+    stream.cancel()
+    assert stream.cancelled()
+    with pytest.raises(RequestCancelledError):
+        await anext(stream)
+    assert await _noted(source, f"{tag} cancelled")
+
+
+async def test_a_slow_consumer_holds_the_producer_back(source: DeploymentHandle) -> None:
+    """Endless items of 100 kB do not pile up on either side."""
+    tag = next(_tags)
+    stream = source.endless_sync.remote(tag)
+    for _ in range(3):
+        assert len(await anext(stream)) == 100_000
+    # By then a producer that nobody holds back would have made thousands.
+    for _ in range(20):
+        await source.options(stream=False).unary.remote()
+    made = (await source.options(stream=False).noted.remote()).count(f"{tag} item")
+    stream.cancel()
+    assert made < 200
+
+
+async def test_unary_and_streaming_calls_are_told_apart(source: DeploymentHandle) -> None:
+    """Where the stub knows, at `.remote()`; where only the method knows, at its result."""
+    unary = source.options(stream=False)
+    with pytest.raises(GeneratorMismatchError, match=r"options\(stream=True\).sync_generator"):
+        unary.sync_generator.remote(1)
+    with pytest.raises(GeneratorMismatchError, match=r"options\(stream=True\).returns_generator"):
+        await unary.returns_generator.remote(1)
+    with pytest.raises(TypeError, match="called with stream=True but returned int"):
+        await anext(source.unary.remote())
+
+
+async def test_a_stream_is_neither_awaited_nor_passed_on(source: DeploymentHandle) -> None:
+    """It has no single value."""
+    stream = source.sync_generator.remote(1)
+    with pytest.raises(GeneratorMismatchError, match="use `async for item in response`"):
+        await stream
+    with pytest.raises(GeneratorMismatchError, match=r"has no result\(\)"):
+        stream.result()
+    with pytest.raises(SerializationError, match="cannot be passed to another call"):
+        source.sync_generator.remote(stream)
+    with pytest.raises(BlockingCallError, match="async for item in response"):
+        next(stream)
+
+
+async def test_an_unpicklable_item_is_an_error_after_those_before_it(
+    source: DeploymentHandle,
+) -> None:
+    """The items before it are not lost."""
+    stream = source.unpicklable_item.remote()
+    assert await anext(stream) == 1
+    with pytest.raises(SerializationError, match="a value of type lock cannot be pickled"):
+        await anext(stream)
+
+
+async def test_a_stream_is_consumed_by_a_loop_of_another_thread(source: DeploymentHandle) -> None:
+    """Wherever the items are wanted, they come."""
+    stream = source.pauses.remote(100)
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.extend(asyncio.run(_list(stream))))
+    thread.start()
+    await asyncio.to_thread(thread.join)
+    assert found == list(range(100))

@@ -1,0 +1,137 @@
+"""Programs that tests start, with every process that comes of them."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from meshgen.types import new_id
+
+_MARK = "MESHGEN_TEST_MARK"
+
+
+class Program:
+    """A running program. Its environment is marked, so that its descendants can be found.
+
+    It has a folder of its own for temporary files, which goes with it.
+    """
+
+    def __init__(self, arguments: Sequence[str | Path], cwd: Path) -> None:
+        self.mark = new_id()
+        # With a short name: sockets are made in there.
+        self._folder = tempfile.TemporaryDirectory(prefix="mesh-", dir="/tmp")
+        self.temporary = Path(self._folder.name)
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._seen: list[str] = []
+        self.process = subprocess.Popen(
+            arguments,
+            cwd=cwd,
+            env={**os.environ, **self._environment()},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,))
+        self._reader.start()
+
+    def _environment(self) -> dict[str, str]:
+        return {"PYTHONUNBUFFERED": "1", "TMPDIR": str(self.temporary), _MARK: self.mark}
+
+    def _read(self, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                self._lines.put(line)
+        self._lines.put(None)
+
+    @property
+    def output(self) -> str:
+        """All that was read of its output so far."""
+        return "".join(self._seen)
+
+    def until(self, pattern: str, timeout: float = 20.0) -> re.Match[str]:
+        """Read its output until a line matches."""
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"no {pattern!r} in {timeout} s:\n{self.output}") from None
+            assert line is not None, f"ended without {pattern!r}:\n{self.output}"
+            self._seen.append(line)
+            if found := re.search(pattern, line):
+                return found
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def wait(self, timeout: float = 20.0) -> int:
+        """Wait for its end and read the rest of its output; the exit status."""
+        status = self.process.wait(timeout)
+        self._reader.join(timeout)
+        while not self._lines.empty():
+            if (line := self._lines.get()) is not None:
+                self._seen.append(line)
+        return status
+
+    def processes(self) -> list[psutil.Process]:
+        """Those of its processes that live, itself included."""
+        return [each for each in psutil.process_iter() if _is_marked(each, self.mark)]
+
+    def close(self) -> None:
+        """Kill what is left of it."""
+        for each in self.processes():
+            each.kill()
+        self.process.wait()
+        self._reader.join()
+        self._folder.cleanup()
+
+
+def _is_marked(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+@contextmanager
+def start(*arguments: str | Path, cwd: Path) -> Iterator[Program]:
+    """Start `python ARGUMENTS` and kill what is left of it at the end of the block."""
+    program = Program([sys.executable, *arguments], cwd)
+    try:
+        yield program
+    finally:
+        program.close()
+
+
+def assert_gone(processes: Sequence[psutil.Process], within: float) -> None:
+    """Fail unless these processes end within so many seconds."""
+    end = time.monotonic() + within
+    left = list(processes)
+    while left and time.monotonic() < end:
+        _, alive = psutil.wait_procs(left, timeout=0.05)
+        left = [each for each in alive if not _is_over(each)]
+    assert left == []
+
+
+def _is_over(process: psutil.Process) -> bool:
+    """Whether it has ended; an orphan stays a zombie where nobody reaps it."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

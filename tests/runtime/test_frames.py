@@ -1,0 +1,93 @@
+"""Between the vocabulary and the messages of the wire."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshgen.runtime import frames
+from meshgen.runtime.bulk import INLINE_LIMIT
+from meshgen.types import Call, Payload, RequestContext
+from meshgen.v1 import mesh_pb2 as pb
+
+
+@given(st.binary(), st.lists(st.binary()))
+def test_a_payload_survives_its_message(data: bytes, buffers: list[bytes]) -> None:
+    """The pickle and every buffer, in order."""
+    message = pb.Payload.FromString(
+        frames.payload_message(Payload(data, buffers)).SerializeToString()
+    )
+    arrived = frames.read_payload(message)
+    assert arrived.pickle == data and list(arrived.buffers) == buffers
+
+
+@pytest.mark.parametrize(
+    ("payload", "large"),
+    [
+        (Payload(bytes(INLINE_LIMIT)), False),
+        (Payload(bytes(INLINE_LIMIT + 1)), True),
+        (Payload(b"", [bytes(INLINE_LIMIT // 2)] * 2), False),
+        (Payload(b"x", [bytes(INLINE_LIMIT // 2)] * 2), True),
+    ],
+    ids=["just-inline", "one-too-many", "parts-inline", "parts-too-many"],
+)
+def test_what_is_large_is_decided_by_all_bytes(payload: Payload, large: bool) -> None:
+    """The pickle and the buffers together."""
+    assert frames.is_large(payload) is large
+
+
+def test_a_call_survives_its_message() -> None:
+    """Method, arguments, and whether it is a stream."""
+    call = Call("add", Payload(b"args", [b"buffer"]), RequestContext(request_id="r"), stream=True)
+    message = pb.Invocation.FromString(frames.invocation_message(call).SerializeToString())
+    assert message.method == "add" and message.stream
+    assert message.context.request_id == "r"
+    assert frames.read_payload(message.arguments).pickle == b"args"
+
+
+def test_uploaded_arguments_are_named_only() -> None:
+    """They are there already."""
+    call = Call("add", Payload(b"args"), RequestContext())
+    message = frames.invocation_message(call, "p1")
+    assert message.arguments.payload_id == "p1" and not message.arguments.pickle
+
+
+def _through(context: RequestContext) -> RequestContext:
+    message = pb.Context()
+    frames.write_context(message, context)
+    return frames.read_context(pb.Context.FromString(message.SerializeToString()), "shop")
+
+
+def test_a_request_keeps_its_identity_and_gets_the_callees_application() -> None:
+    """Everything but the application travels."""
+    context = RequestContext(
+        request_id="r", route="/shop", app_name="other", multiplexed_model_id="m", session_id="s"
+    )
+    assert _through(context) == RequestContext(
+        request_id="r", route="/shop", app_name="shop", multiplexed_model_id="m", session_id="s"
+    )
+
+
+@given(st.floats(min_value=0.1, max_value=1e9))
+def test_a_deadline_travels_as_time_left(seconds: float) -> None:
+    """Clocks of machines differ; what is left does not."""
+    arrived = _through(RequestContext(deadline=time.monotonic() + seconds))
+    left = arrived.time_left()
+    assert left is not None and seconds - 0.1 < left <= seconds
+
+
+def test_a_deadline_that_has_passed_is_still_a_deadline() -> None:
+    """No time left is not the same as no deadline."""
+    left = _through(RequestContext(deadline=time.monotonic() - 5)).time_left()
+    assert left is not None and left < 0.1
+
+
+@pytest.mark.parametrize("deadline", [math.inf, 1e300])
+def test_a_deadline_beyond_all_time_travels(deadline: float) -> None:
+    """It is more than a number of milliseconds can say."""
+    left = _through(RequestContext(deadline=deadline)).time_left()
+    assert left is None or left > 1e9
