@@ -68,7 +68,7 @@ def build_graph(root: Application, *, app: str = "default") -> Graph:
         )
     walk = _Walk(app=app)
     walk.visit(root)
-    problems = walk.problems + _name_problems(walk.nodes)
+    problems = walk.problems + _name_problems(walk.nodes) + _config_problems(walk.nodes)
     if problems:
         raise BuildError(problems)
     return Graph(app=app, nodes=tuple(walk.nodes))
@@ -131,3 +131,13 @@ def _name_problems(nodes: list[Node]) -> list[str]:
         else:
             first[service] = name
     return problems
+
+
+def _config_problems(nodes: list[Node]) -> list[str]:
+    """Configurations that nobody would take."""
+    return [
+        f"{node.stub.id.name}: it has a user_config, but its class has no reconfigure(user_config)"
+        for node in nodes
+        if node.application.deployment.user_config is not None
+        and not hasattr(node.application.deployment.func_or_class, "reconfigure")
+    ]

@@ -1,37 +1,64 @@
-"""The examples: each does what its README says, in every mode from one test."""
+"""The examples: each does what its README says, in every mode and in Compose from one test."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
 
 from meshgen.build.loader import load_target
 from meshgen.testing import MODES, Mode, run_http
+from tests.conftest import StartMesh
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
+in_all_modes_and_compose = pytest.mark.parametrize(
+    "mode",
+    [*MODES, pytest.param("compose", marks=[pytest.mark.containers, pytest.mark.slow])],
+)
+Start = Callable[[str], AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def example(mode: str, request: pytest.FixtureRequest) -> Start:
+    """Runs an example in the test's mode; gives a client that asks it over HTTP."""
+    if mode == "compose":
+        # Asked for here: the other modes need no Docker engine.
+        return partial(_in_compose, request.getfixturevalue("start_mesh"))
+    return partial(_in_mode, cast(Mode, mode))
+
+
 @asynccontextmanager
-async def _example(name: str, mode: Mode) -> AsyncIterator[httpx.AsyncClient]:
-    """Asks an example over HTTP while it runs."""
+async def _in_mode(mode: Mode, name: str) -> AsyncIterator[httpx.AsyncClient]:
     loaded = load_target(f"{EXAMPLES / name / 'app.py'}:app")
-    async with (
-        run_http(loaded.application, mode=mode, name=loaded.app_name) as address,
-        httpx.AsyncClient(base_url=address, trust_env=False, timeout=20) as client,
-    ):
+    async with run_http(loaded.application, mode=mode, name=loaded.app_name) as address:
+        async with _client(address) as client:
+            yield client
+
+
+@asynccontextmanager
+async def _in_compose(start_mesh: StartMesh, name: str) -> AsyncIterator[httpx.AsyncClient]:
+    mesh = start_mesh(f"{EXAMPLES / name / 'app.py'}:app")
+    async with _client(mesh.url) as client:
         yield client
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_hello_greets_in_the_language_asked_for(mode: Mode) -> None:
+def _client(address: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=address, trust_env=False, timeout=20)
+
+
+@in_all_modes_and_compose
+async def test_hello_greets_in_the_language_asked_for(example: Start) -> None:
     """And tells what is wrong with a question that it cannot answer."""
-    async with _example("hello", mode) as client:
+    async with example("hello") as client:
         for language, greeting in (("spanish", "Hola Dora"), (" French ", "Bonjour Dora")):
             answer = await client.post("/", json={"language": language, "name": "Dora"})
             assert (answer.status_code, answer.text.strip()) == (200, greeting)
@@ -48,20 +75,20 @@ async def test_hello_greets_in_the_language_asked_for(mode: Mode) -> None:
             assert problem in answer.text
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_chain_passes_one_response_on_to_the_next_call(mode: Mode) -> None:
+@in_all_modes_and_compose
+async def test_chain_passes_one_response_on_to_the_next_call(example: Start) -> None:
     """(7 + 1) * 2."""
-    async with _example("chain", mode) as client:
+    async with example("chain") as client:
         assert (await client.get("/?number=7")).text == "16"
         assert (await client.get("/?number=-1")).text == "0"
         refused = await client.get("/?number=seven")
         assert (refused.status_code, "whole number" in refused.text) == (400, True)
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_stream_sends_each_number_as_it_comes(mode: Mode) -> None:
+@in_all_modes_and_compose
+async def test_stream_sends_each_number_as_it_comes(example: Start) -> None:
     """The first one arrives while the last ones are not made yet."""
-    async with _example("stream", mode) as client:
+    async with example("stream") as client:
         async with client.stream("GET", "/?start=3") as answer:
             chunks = [chunk async for chunk in answer.aiter_text()]
         assert "".join(chunks) == "3\n2\n1\nlift-off\n"

@@ -112,6 +112,12 @@ def test_a_class_with_getattr_is_open_ended() -> None:
     assert not build_graph(D.bind()).ingress.stub.open_ended
 
 
+def test_a_configuration_that_nobody_would_take_is_a_problem() -> None:
+    """Said before anything starts, not by a replica that cannot be constructed."""
+    with pytest.raises(BuildError, match=r"D: it has a user_config.*no reconfigure"):
+        build_graph(D.options(user_config={"size": 1}).bind())
+
+
 def test_all_problems_are_listed_together() -> None:
     """One build, one list: names that cannot be, names that clash, arguments that cannot go."""
     lock = threading.Lock()

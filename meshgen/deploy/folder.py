@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from meshgen.stub import DeploymentStub
 
 # What a socket's path may have in all is 107 bytes; below the folder it needs up to 65.
 _LONGEST_FOLDER = 40
+_PREFIX = "meshgen-"
+# The file that says whose a folder is, by process id.
+_OWNER = "owner"
 
 
 class MeshFolder:
@@ -24,7 +28,9 @@ class MeshFolder:
         parent = tempfile.gettempdir()
         if len(parent) > _LONGEST_FOLDER - len("/meshgen-12345678"):
             parent = "/tmp"
-        self.path = Path(tempfile.mkdtemp(prefix="meshgen-", dir=parent))
+        _remove_abandoned(Path(parent))
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        (self.path / _OWNER).write_text(str(os.getpid()))
 
     @property
     def mesh_file(self) -> Path:
@@ -61,6 +67,23 @@ class MeshFolder:
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Delete what owners that were killed could not."""
+    for owner in parent.glob(f"{_PREFIX}*/{_OWNER}"):
+        # Another user's, or one that is being deleted at this moment, is none of ours.
+        with suppress(OSError, ValueError):
+            if not _runs(int(owner.read_text())):
+                shutil.rmtree(owner.parent, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def child_environment(settings: Settings, env_vars: dict[str, str]) -> dict[str, str]:

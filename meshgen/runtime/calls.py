@@ -153,10 +153,9 @@ class PendingCall(Call, ABC):
         )
 
     def _ran_at(self) -> Peer:
-        """The peer that has answered: it is not full any more, and the deadline is met."""
+        """The peer that has answered: it is not full any more."""
         peer = self._peer
         assert peer is not None
-        self._forget_deadline()
         if peer.refusals:
             peer.welcome_again()
         return peer
@@ -171,7 +170,9 @@ class PendingCall(Call, ABC):
         peer.beside -= 1
         if self._task is task:  # not one that another peer was given in the meantime
             self._task = None
-            if not self.is_over():
+            if self.is_over():
+                self._forget_deadline()
+            else:
                 self._settle_early(task)
         peer.changed()
 
@@ -203,10 +204,12 @@ class UnaryCall(PendingCall):
     def answered(self, frame: pb.Frame) -> None:
         """The outcome came, or word of where to fetch it."""
         peer = self._ran_at()
+        if frame.payload.payload_id:
+            self._beside(peer, self._fetch(peer, frame.payload.payload_id))
+            return
+        self._forget_deadline()
         if frame.kind == ERROR:
             self._reply.fail(codec.decode_failure(frame.failure))
-        elif frame.payload.payload_id:
-            self._beside(peer, self._fetch(peer, frame.payload.payload_id))
         else:
             self._reply.resolve(frames.read_payload(frame.payload), codec.decode)
 
@@ -249,10 +252,12 @@ class StreamCall(PendingCall):
     def answered(self, frame: pb.Frame) -> None:
         """The first items came, or an error in their place."""
         peer = self._ran_at()
+        if frame.stream_id or any(item.payload_id for item in frame.items):
+            self._beside(peer, self._read(peer, frame))
+            return
+        self._forget_deadline()
         if frame.kind == ERROR:
             self._items.end(codec.decode_failure(frame.failure))
-        elif frame.stream_id or any(item.payload_id for item in frame.items):
-            self._beside(peer, self._read(peer, frame))
         else:
             self._items.put([frames.read_payload(item) for item in frame.items], codec.decode)
             self._items.end()

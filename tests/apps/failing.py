@@ -154,8 +154,3 @@ class Configured:
 
     def configs(self) -> list[Any]:
         return self.seen
-
-
-@serve.deployment(user_config={"a": 1})
-class Unconfigurable:
-    pass

@@ -9,9 +9,9 @@ import pytest
 
 from meshgen.build.certs import Identity, write_certificates
 from meshgen.build.project import container_user
-from tests.compose.conftest import StartMesh
 from tests.compose.load import Load
 from tests.compose.mesh import ComposeMesh, run
+from tests.conftest import StartMesh
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
 

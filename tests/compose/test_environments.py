@@ -9,8 +9,8 @@ import pytest
 
 from meshgen.build.loader import load_target
 from meshgen.build.project import build_project
-from tests.compose.conftest import StartMesh
 from tests.compose.mesh import ComposeMesh
+from tests.conftest import StartMesh
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
 

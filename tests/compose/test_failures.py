@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.conftest import StartMesh
 from tests.compose.mesh import ComposeError
+from tests.conftest import StartMesh
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -63,3 +64,18 @@ def test_a_process_imports_what_this_one_does() -> None:
     assert given["PYTHONPATH"].split(os.pathsep) == [entry or os.getcwd() for entry in sys.path]
     assert (given["GREETING"], given["MESHGEN_RESOLVER"]) == ("Hola", "unix:/run/mesh")
     assert Settings.from_environment(given) == settings
+
+
+def test_what_a_killed_owner_left_is_deleted_by_the_next() -> None:
+    """Its processes are gone, but nobody was there to remove its folder; a living one's stays."""
+    living, abandoned = MeshFolder(), MeshFolder()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (abandoned.path / "owner").write_text(str(ended.pid))
+    folder = MeshFolder()
+    try:
+        assert not abandoned.path.exists()
+        assert living.path.exists()
+    finally:
+        folder.remove()
+        living.remove()

@@ -164,7 +164,7 @@ async def test_a_cancelled_argument_is_a_cancelled_call() -> None:
 
 async def test_a_deadline_counts_while_arguments_are_waited_for() -> None:
     """It is the caller's time, whoever takes it."""
-    async with run_here(_Adder) as mesh:
+    async with run_here(_Adder, graceful_shutdown_timeout_s=0.05) as mesh:
         argument = mesh.handle.later.remote(1)
         with pytest.raises(DeadlineError):
             await mesh.handle.options(timeout_s=0.02).add.remote(argument)
@@ -216,7 +216,7 @@ async def test_deployments_are_found_by_name(tmp_path: Path) -> None:
 
 async def test_a_caller_leaves_nothing_behind() -> None:
     """No task outlives it."""
-    async with run_here(_Adder) as mesh:
+    async with run_here(_Adder, graceful_shutdown_timeout_s=0.05) as mesh:
         waiting = mesh.handle.add.remote(mesh.handle.later.remote(1))
         items = mesh.stream.count.remote(5000)
         await anext(items)

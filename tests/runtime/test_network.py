@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from meshgen.errors import OptionError, ProtocolError
@@ -65,18 +67,19 @@ async def test_a_large_payload_in_memory_is_handed_over_once() -> None:
 
 
 async def test_a_new_replica_is_found_and_shares_the_load() -> None:
-    """Without any call failing."""
-    async with run_here(_Echo, replicas=2, max_ongoing_requests=2) as mesh:
+    """Calls that wait for a full one go there."""
+    go_on = asyncio.Event()
+
+    class Waiting:
+        async def wait(self, n: int) -> int:
+            await go_on.wait()
+            return n
+
+    async with run_here(Waiting, replicas=2, max_ongoing_requests=2) as mesh:
         late = mesh.replicas.pop()
-        assert await mesh.handle.echo.remote(1) == 1
+        responses = [mesh.handle.wait.remote(n) for n in range(10)]
+        await until(lambda: mesh.replicas[0].ongoing == 2)
         mesh.replicas.append(late)
-        served = 0
-
-        def seen() -> bool:
-            nonlocal served
-            served = max(served, late.ongoing)
-            return served > 0
-
-        responses = [mesh.handle.echo.remote(n) for n in range(3000)]
-        await until(seen)
-        assert [await response for response in responses] == list(range(3000))
+        await until(lambda: late.ongoing == 2)
+        go_on.set()
+        assert [await response for response in responses] == list(range(10))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -27,85 +27,15 @@ from meshgen.runtime.calls import StreamCall, UnaryCall
 from meshgen.runtime.codec import encode_arguments
 from meshgen.runtime.peer import Peer
 from meshgen.runtime.router import Router, pick
-from meshgen.runtime.session import REQUEST
 from meshgen.stub import DeploymentStub
-from meshgen.types import DeploymentID, Payload, RequestContext
+from meshgen.types import DeploymentID, RequestContext
 from meshgen.v1 import mesh_pb2 as pb
+from tests.runtime.peers import Here, ScriptedPeer
 from tests.runtime.replicas import settle, until
 
 STUB = DeploymentStub(id=DeploymentID("shop", "Cart"), service="cart")
 SERVING = pb.State(phase=pb.REPLICA_PHASE_SERVING, max_ongoing_requests=2)
 CONTEXT = RequestContext(request_id="r")
-
-
-class ScriptedPeer(Peer):
-    """A replica that does what the test says, when it says so."""
-
-    failure = ""
-
-    def start(self) -> None:
-        """The test says when it is connected."""
-        self.uploads: list[asyncio.Future[str]] = []
-
-    def tell(self, state: pb.State) -> None:
-        """The replica tells its state."""
-        self._arrive(pb.Frame(kind=pb.FRAME_KIND_STATE, state=state))
-
-    def take(self) -> list[int]:
-        """What was queued leaves: the ids of the calls among it."""
-        frames: list[pb.Frame] = []
-        while (message := self.session.outbox.take()) is not None:
-            frames += message.frames
-        return [frame.id for frame in frames if frame.kind == REQUEST]
-
-    def take_one(self) -> int:
-        """What was queued leaves: one call."""
-        (call_id,) = self.take()
-        return call_id
-
-    async def sent(self) -> list[int]:
-        """The ids of the next calls that are sent."""
-        ids: list[int] = []
-        while not ids:
-            message = await self.session.outbox.next()
-            assert message is not None
-            ids = [frame.id for frame in message.frames if frame.kind == REQUEST]
-        return ids
-
-    def answer(self, call_id: int, text: str = "") -> None:
-        """A call has a result."""
-        frame = pb.Frame(kind=pb.FRAME_KIND_RESPONSE, id=call_id)
-        frame.payload.pickle = b"\x8c" + bytes([len(text)]) + text.encode() + b"."
-        self._arrive(frame)
-
-    def refuse(self, call_id: int) -> None:
-        """A call is sent away."""
-        self._arrive(pb.Frame(kind=pb.FRAME_KIND_BUSY, id=call_id))
-
-    def lose(self, failure: str = "") -> None:
-        """The connection ends."""
-        self.failure = failure
-        self.closed = True
-        self.changed()
-
-    def _arrive(self, frame: pb.Frame) -> None:
-        self.session.receive([frame])
-        self.changed()
-
-    async def upload(self, payload: Payload) -> str:
-        """Wait until the test says that it arrived."""
-        arrived = asyncio.get_running_loop().create_future()
-        self.uploads.append(arrived)
-        return str(await arrived)
-
-    async def fetch(self, payload_id: str) -> Payload:
-        """Nothing is kept here."""
-        raise ProtocolError(f"no payload {payload_id}")
-
-    async def read_on(self, stream_id: str) -> AsyncGenerator[pb.CallStreamResponse, None]:
-        """Nothing is kept here."""
-        raise ProtocolError(f"no stream {stream_id}")
-        yield
 
 
 @dataclass(eq=False)
@@ -140,14 +70,6 @@ class Replicas:
         await until(lambda: address in self.peers and not self.peers[address].closed)
         self.peers[address].tell(state)
         return self.peers[address]
-
-
-class Here:
-    """Posts to the loop that it is called on."""
-
-    def post(self, function: Callable[[], None]) -> None:
-        """At once."""
-        function()
 
 
 @dataclass(eq=False)
