@@ -21,8 +21,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.conftest import docker_engine as docker_engine
-
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")]

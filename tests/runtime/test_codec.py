@@ -167,7 +167,8 @@ def test_an_argument_that_says_itself_why_it_cannot_travel_is_quoted() -> None:
 
 def test_an_unpicklable_result_is_named() -> None:
     """A result is one value."""
-    for value in (threading.Lock(), (threading.Lock(), {})):
+    values: tuple[Any, ...] = (threading.Lock(), (threading.Lock(), {}))
+    for value in values:
         expected = f"a value of type {type(value).__name__} cannot be pickled"
         with pytest.raises(SerializationError, match=expected):
             codec.encode(value)
@@ -202,10 +203,11 @@ def test_an_exception_arrives_as_its_own_type() -> None:
 
 def test_the_remote_traceback_is_the_cause() -> None:
     """It is text, shows the user's line, and names the replica."""
-    arrived = _arrives(_raised(lambda: {}["x"]))
+    empty: dict[str, int] = {}
+    arrived = _arrives(_raised(lambda: empty["x"]))
     assert isinstance(arrived.__cause__, RemoteTraceback)
     text = str(arrived.__cause__)
-    assert '_raised(lambda: {}["x"])' in text and "KeyError: 'x'" in text
+    assert '_raised(lambda: empty["x"])' in text and "KeyError: 'x'" in text
     assert "(on app/Adder#0)" in text
 
 
