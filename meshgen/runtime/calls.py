@@ -156,6 +156,7 @@ class PendingCall(Call, ABC):
         """The peer that has answered: it is not full any more."""
         peer = self._peer
         assert peer is not None
+        peer.answered = True
         if peer.refusals:
             peer.welcome_again()
         return peer

@@ -12,6 +12,9 @@ from meshgen.runtime.session import CallerSession
 from meshgen.types import Payload
 from meshgen.v1 import mesh_pb2 as pb
 
+# A connection that has lasted this long works, in seconds.
+_TRUST_SECONDS = 1.0
+
 
 class Peer(ABC):
     """A connection to one replica. Owns its tasks; told to `close`, it loses what is open.
@@ -27,6 +30,9 @@ class Peer(ABC):
         self.beside = 0
         # How many calls it may have in flight; none unless it takes calls.
         self.limit = 0
+        # Whether it has answered a call, and since when it takes calls.
+        self.answered = False
+        self.serving_since = 0.0
         # Refusals in a row, and until when the replica is left alone for them.
         self.refusals = 0
         self.busy_until = 0.0
@@ -55,6 +61,13 @@ class Peer(ABC):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it takes calls and has shown it: a link may also break at each first call."""
+        return self.serving and (
+            self.answered or time.monotonic() - self.serving_since > _TRUST_SECONDS
+        )
 
     def welcome_again(self) -> None:
         """The replica has run a call: it is not full any more."""

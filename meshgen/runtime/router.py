@@ -144,8 +144,7 @@ class Router:
             self._lost(peer)
         if peer.serving is not (peer in self._serving):
             self._serving = [each for each in self._peers.values() if each.serving]
-            if peer.serving:
-                self._failures.pop(peer.address, None)
+            peer.serving_since = self._loop.time()
         if self._queue:
             self.dispatch()
 
@@ -154,7 +153,7 @@ class Router:
             return
         del self._peers[peer.address]
         failures = self._failures.setdefault(peer.address, _Failures())
-        failures.count += 1
+        failures.count = 1 if peer.answered else failures.count + 1
         failures.until = self._loop.time() + _backoff(failures.count, *_RECONNECT)
         self._last_failure = getattr(peer, "failure", "") or self._last_failure
         unsent, sent = peer.session.lost()
@@ -201,7 +200,7 @@ class Router:
 
     def _give_up_late_calls(self) -> None:
         now = self._loop.time()
-        if not self._queue or self._serving:
+        if not self._queue or any(peer.trusted for peer in self._serving):
             self._served_at = now
         elif now - self._served_at > self._patience:
             error = no_replica(str(self.stub.id), self._patience, self._last_failure)

@@ -491,6 +491,18 @@ async def test_patience_begins_anew_after_a_replica_served() -> None:
         assert time.monotonic() - started > 0.05
 
 
+async def test_a_replica_that_breaks_every_link_ends_in_an_error() -> None:
+    """It says that it serves, and is gone before a call has left, again and again."""
+    async with routing(patience=0.2) as setup:
+        reply = setup.call()
+        while not reply.done:
+            peer = await setup.replicas.serve("a")
+            peer.lose("broken pipe")
+            await until(lambda: reply.done or not setup.replicas.peers["a"].closed)
+        with pytest.raises(UnavailableError, match="broken pipe"):
+            await reply
+
+
 async def test_a_resolver_that_fails_is_asked_again() -> None:
     """The process may be short of file handles for a while."""
     async with routing() as setup:
