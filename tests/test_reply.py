@@ -227,8 +227,8 @@ class _Watched(Reply):
         super().__init__()
         self.subscribed = threading.Event()
 
-    def add_done_callback(self, callback: Callable[[], None]) -> None:
-        super().add_done_callback(callback)
+    def _join(self, callback: Callable[[], None]) -> None:
+        super()._join(callback)
         self.subscribed.set()
 
 

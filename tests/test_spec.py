@@ -61,6 +61,9 @@ class Plain:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
+    def reconfigure(self, user_config: Any) -> None:
+        """Take a configuration."""
+
 
 _D: serve.Deployment[..., Any] = serve.deployment(Plain, name="Cart")
 
