@@ -8,7 +8,6 @@ import threading
 from meshgen.driver import Driver
 from meshgen.errors import OptionError, OptionTypeError
 from meshgen.graph import build_graph
-from meshgen.reply import refuse_in_event_loop
 from meshgen.serve.config import HTTPOptions
 from meshgen.serve.context import current_caller, current_replica, process
 from meshgen.serve.deployment import Application
@@ -59,7 +58,8 @@ def run(
     """Run an application as local processes and return its ingress's handle when it is ready.
 
     An application of the same name is replaced. HTTP is served under `route_prefix`, or not at all
-    where that is None. With `blocking`, return only after Ctrl-C.
+    where that is None. With `blocking`, return only after Ctrl-C. On an event loop, a notebook's for
+    instance, the loop stands still until the application runs.
 
     Raises:
         BuildError: The graph cannot become services; lists every reason.
@@ -67,7 +67,6 @@ def run(
         OptionError: The name or the route cannot be used.
         OptionTypeError: `target` is no application.
     """
-    refuse_in_event_loop("serve.run", "await asyncio.to_thread(serve.run, app)")
     graph = build_graph(target, app=name)
     with _State.lock:
         if _State.driver is None:

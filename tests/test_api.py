@@ -16,7 +16,6 @@ import pytest
 
 from meshgen import serve
 from meshgen.errors import (
-    BlockingCallError,
     DeployError,
     NoSuchApplicationError,
     NotServingError,
@@ -426,10 +425,10 @@ def test_options_of_start_are_checked(caplog: pytest.LogCaptureFixture) -> None:
         serve.shutdown()
 
 
-async def test_run_is_refused_on_an_event_loop() -> None:
-    """It would stand still; the message names the way."""
-    with pytest.raises(BlockingCallError, match="asyncio.to_thread"):
-        serve.run(shapes.Leaf.bind())
+async def test_a_notebook_s_cell_runs_and_awaits(mesh: None) -> None:
+    """Its cells run on an event loop: `serve.run` holds it up, responses are awaited there."""
+    handle = serve.run(shapes.Leaf.bind())
+    assert await handle.name.remote() == "Leaf"
 
 
 def test_names_too_long_for_a_socket_are_served(mesh: None) -> None:
