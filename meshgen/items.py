@@ -50,9 +50,10 @@ class ItemBuffer:
 
     def cancel(self) -> None:
         """Stop the producer; the consumer gets `RequestCancelledError` next. Idempotent."""
+        on_cancel = self.on_cancel
         error = RequestCancelledError("the stream was cancelled by its caller")
-        if self._end(error, keep_items=False) and self.on_cancel is not None:
-            self.on_cancel()
+        if self._end(error, keep_items=False) and on_cancel is not None:
+            on_cancel()
 
     def _end(self, error: BaseException | None, *, keep_items: bool) -> bool:
         """Whether this was the first end."""
@@ -64,6 +65,8 @@ class ItemBuffer:
             if not keep_items:
                 self._items.clear()
             waiting = _emptied(self._on_arrival) + _emptied(self._on_drained)
+        # Who carries out the call holds these items: a circle that only a collection would break.
+        self.on_cancel = None
         _call(waiting)
         return True
 

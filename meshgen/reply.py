@@ -63,6 +63,8 @@ class Reply:
             self._outcome = outcome
             if error is not None:
                 self._keep(error)
+        # Who carries out the call holds this reply: a circle that only a collection would break.
+        self.on_cancel = None
         for callback in callbacks:
             callback()
         return True
@@ -83,9 +85,10 @@ class Reply:
     def cancel(self) -> None:
         """Ask the far side to stop; whoever waits gets `RequestCancelledError`. Idempotent."""
         self._cancelled = True
+        on_cancel = self.on_cancel
         error = RequestCancelledError("the request was cancelled by its caller")
-        if self._end(None, error) and self.on_cancel is not None:
-            self.on_cancel()
+        if self._end(None, error) and on_cancel is not None:
+            on_cancel()
 
     def cancelled(self) -> bool:
         """Whether `cancel` was called, even if the result was there already."""
