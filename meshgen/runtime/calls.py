@@ -43,6 +43,14 @@ class PendingCall(Call, ABC):
     the answer needs beside the link is done by a task of the peer's, counted as in flight there.
     """
 
+    # Once it is there: who finds a replica for it.
+    dispatcher: Dispatcher | None = None
+    # Until they are set on the instance: most calls never need most of them.
+    _peer: Peer | None = None
+    _call_id = 0
+    _task: asyncio.Task[None] | None = None
+    _timer: asyncio.TimerHandle | None = None
+
     def __init__(
         self, target: DeploymentID, method: str, context: RequestContext, poster: Poster
     ) -> None:
@@ -50,12 +58,6 @@ class PendingCall(Call, ABC):
         self.method = method
         self.context = context
         self._poster = poster
-        # Once it is there: who finds a replica for it.
-        self.dispatcher: Dispatcher | None = None
-        self._peer: Peer | None = None
-        self._call_id = 0
-        self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     @abstractmethod
     def answered(self, frame: pb.Frame) -> None:

@@ -17,7 +17,7 @@ from meshgen.v1 import mesh_pb2 as pb
 
 # Of a hundred calls in one message, the first results are on their way back while the last
 # arguments are read.
-_SLICE = 32
+_SLICE = 48
 
 
 class LinkHost:
