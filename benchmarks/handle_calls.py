@@ -20,9 +20,21 @@ from pathlib import Path
 
 from benchmarks.measure import Figures, measure
 from benchmarks.mesh import handle_subject, mesh, unique_memory_mb
+from benchmarks.multiplexed import measure_multiplexed
 from benchmarks.plan import FULL, QUICK, Plan
-from benchmarks.raw import STOCK, measure_bidi, measure_unary, raw_server
-from benchmarks.report import DRIVER, MESH, RAW_BIDI, RAW_TUNED, RAW_UNARY, TLS, Report, median_of
+from benchmarks.poller import STOCK
+from benchmarks.raw import measure_bidi, measure_unary, raw_server
+from benchmarks.report import (
+    DRIVER,
+    MESH,
+    RAW_BIDI,
+    RAW_MULTIPLEXED,
+    RAW_TUNED,
+    RAW_UNARY,
+    TLS,
+    Report,
+    median_of,
+)
 from benchmarks.startup import start_once
 from benchmarks.tls import measure_tls, tls_server
 from meshgen.serve.handle import DeploymentHandle
@@ -76,6 +88,7 @@ def _measure_subjects(plan: Plan) -> tuple[Rounds, float]:
         subjects: dict[str, RunRound] = {
             RAW_UNARY: lambda: fresh.submit(measure_unary, raw, plan, STOCK).result(),
             RAW_BIDI: lambda: fresh.submit(measure_bidi, raw, plan, STOCK).result(),
+            RAW_MULTIPLEXED: lambda: fresh.submit(measure_multiplexed, raw, plan, STOCK).result(),
             RAW_TUNED: lambda: fresh.submit(measure_bidi, raw_tuned, plan, tuned).result(),
             MESH: lambda: caller.measure.remote(plan).result(),
             DRIVER: lambda: asyncio.run(measure(handle_subject(echo), plan)),

@@ -7,7 +7,6 @@ mesh also chooses gRPC's poller: each subject says which experiments of gRPC it 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -17,7 +16,9 @@ import grpc
 import grpc.aio
 
 from benchmarks.measure import Figures, Subject, measure
+from benchmarks.multiplexed import answer
 from benchmarks.plan import Plan
+from benchmarks.poller import STOCK, choose
 from benchmarks.serverprocess import server_process
 from meshgen.runtime.channel import CLIENT_OPTIONS, SERVER_OPTIONS
 
@@ -41,20 +42,12 @@ async def _stream(request: bytes, context: Any) -> None:
         await context.write(item.encode())
 
 
-# As gRPC comes.
-STOCK = ""
-
-
-def _choose(experiments: str) -> None:
-    """Before the first channel or server of this process: that is when gRPC reads them."""
-    os.environ["GRPC_EXPERIMENTS"] = experiments
-
-
 async def _serve(address: str, ready: Connection) -> None:
     server = grpc.aio.server(options=SERVER_OPTIONS)
     handlers = {
         "Unary": grpc.unary_unary_rpc_method_handler(_unary),
         "Bidi": grpc.stream_stream_rpc_method_handler(_bidi),
+        "Multiplexed": grpc.stream_stream_rpc_method_handler(answer),
         "Stream": grpc.unary_stream_rpc_method_handler(_stream),
     }
     server.add_generic_rpc_handlers(
@@ -68,7 +61,7 @@ async def _serve(address: str, ready: Connection) -> None:
 
 def serve(ready: Connection, address: str, experiments: str) -> None:
     """Run the server in this process; says its address when it serves."""
-    _choose(experiments)
+    choose(experiments)
     asyncio.run(_serve(address, ready))
 
 
@@ -82,7 +75,7 @@ def raw_server(folder: str, experiments: str) -> Iterator[str]:
 
 def measure_unary(address: str, plan: Plan, experiments: str) -> Figures:
     """One round of one RPC for each call; streams of one message for each item."""
-    _choose(experiments)
+    choose(experiments)
     return asyncio.run(_measure_unary(address, plan))
 
 
@@ -99,7 +92,7 @@ async def _measure_unary(address: str, plan: Plan) -> Figures:
 
 def measure_bidi(address: str, plan: Plan, experiments: str) -> Figures:
     """One round of one stream with one message for each call, answered in order."""
-    _choose(experiments)
+    choose(experiments)
     return asyncio.run(_measure_bidi(address, plan))
 
 

@@ -14,6 +14,8 @@ from benchmarks.measure import Figures
 from benchmarks.plan import Plan
 
 RAW_UNARY, RAW_BIDI = "raw unary", "raw bidi"
+# As a link has to be: many callers on one stream.
+RAW_MULTIPLEXED = "raw multiplexed"
 # With the poller that the mesh chooses for its processes.
 RAW_TUNED = "raw bidi, mesh's poller"
 MESH, DRIVER, TLS = "mesh", "mesh, from driver", "mesh, mTLS on TCP"
@@ -47,7 +49,7 @@ class Report:
     machine: Mapping[str, str] = field(default_factory=lambda: describe_machine())
 
     def expectations(self) -> list[Expectation]:
-        """What issue 2 expects of them."""
+        """What the project expects of them."""
         mesh, unary, bidi = (self.subjects[name] for name in (MESH, RAW_UNARY, RAW_BIDI))
         ratio = mesh.calls[100] / unary.calls[100]
         latency = mesh.p50_us / bidi.p50_us

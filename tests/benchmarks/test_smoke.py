@@ -12,7 +12,17 @@ import pytest
 
 from benchmarks.measure import Figures
 from benchmarks.plan import QUICK
-from benchmarks.report import DRIVER, MESH, RAW_BIDI, RAW_TUNED, RAW_UNARY, TLS, Report, median_of
+from benchmarks.report import (
+    DRIVER,
+    MESH,
+    RAW_BIDI,
+    RAW_MULTIPLEXED,
+    RAW_TUNED,
+    RAW_UNARY,
+    TLS,
+    Report,
+    median_of,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -32,7 +42,15 @@ def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, 
 def test_a_quick_run_measures_every_subject(quick_run: tuple[str, dict[str, Any]]) -> None:
     """Each subject has latencies, a rate for each number of callers, and no figure is nothing."""
     _, document = quick_run
-    assert list(document["subjects"]) == [RAW_UNARY, RAW_BIDI, RAW_TUNED, MESH, DRIVER, TLS]
+    assert list(document["subjects"]) == [
+        RAW_UNARY,
+        RAW_BIDI,
+        RAW_MULTIPLEXED,
+        RAW_TUNED,
+        MESH,
+        DRIVER,
+        TLS,
+    ]
     for figures in document["subjects"].values():
         assert list(figures["calls"]) == ["1", "10", "100", "1000"]
         assert min(figures["p50_us"], *figures["calls"].values()) > 0
