@@ -58,8 +58,8 @@ def run(
     """Run an application as local processes and return its ingress's handle when it is ready.
 
     An application of the same name is replaced. HTTP is served under `route_prefix`, or not at all
-    where that is None. With `blocking`, return only after Ctrl-C. On an event loop, a notebook's for
-    instance, the loop stands still until the application runs.
+    where that is None. With `blocking`, return only after Ctrl-C. An event loop that this is called
+    on, such as a notebook's, stands still until the application runs.
 
     Raises:
         BuildError: The graph cannot become services; lists every reason.

@@ -15,7 +15,6 @@ RUNTIME = (
     "cloudpickle",
     "grpcio",
     "grpcio-health-checking",
-    "grpcio-reflection",
     "protobuf",
     "starlette",
     "uvicorn",

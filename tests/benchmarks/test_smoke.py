@@ -61,7 +61,7 @@ def test_a_quick_run_measures_every_subject(quick_run: tuple[str, dict[str, Any]
 def test_a_quick_run_measures_streams_arrays_start_and_memory(
     quick_run: tuple[str, dict[str, Any]],
 ) -> None:
-    """What issue 2 expects can be read off the JSON."""
+    """What the project expects can be read off the JSON."""
     _, document = quick_run
     assert set(document["subjects"][MESH]["items"]) == {"int", "str"}
     assert set(document["subjects"][TLS]["megabytes"]) == {"1"}
