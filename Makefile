@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test unit check proto bench clean
+.PHONY: setup demo test unit cover check proto bench clean
 
 setup: $(VENV)/.ready
 
@@ -18,8 +18,17 @@ demo: setup  ## run the hello example and print the greeting it answers over HTT
 test: check  ## lint, types and all tests
 	$(BIN)/python -m pytest
 
-unit: setup  ## the quick tests: no containers, nothing slow
-	$(BIN)/python -m pytest -m "not containers and not slow"
+# Whole applications: processes, containers, documents.
+WHOLE := tests/modes tests/deploy tests/compose tests/benchmarks tests/test_api.py tests/test_cli_run.py \
+	tests/test_docs.py tests/test_examples.py tests/test_testing.py
+
+unit: setup  ## the quick tests: a module at a time, nothing slow
+	$(BIN)/python -m pytest -m "not containers and not slow" $(addprefix --ignore=,$(WHOLE))
+
+cover: setup  ## which lines the quick tests run
+	$(BIN)/python -m coverage run -m pytest -q -m "not containers and not slow" $(addprefix --ignore=,$(WHOLE))
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered
 
 check: setup  ## formatting, lint and types
 	$(BIN)/ruff format --check .
