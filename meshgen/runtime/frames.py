@@ -52,13 +52,6 @@ def write_invocation(message: pb.Invocation, call: Call, payload_id: str = "") -
     write_context(message.context, call.context)
 
 
-def invocation_message(call: Call, payload_id: str = "") -> pb.Invocation:
-    """A call by itself."""
-    message = pb.Invocation()
-    write_invocation(message, call, payload_id)
-    return message
-
-
 def write_context(message: pb.Context, context: RequestContext) -> None:
     """A request's context; the deadline as time left, at least a millisecond."""
     message.request_id = context.request_id

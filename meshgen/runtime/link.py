@@ -43,7 +43,6 @@ class GrpcPeer(Peer):
         self._channel = open_channel(address, stub.service, certificates)
         self._bulk = open_channel(address, stub.service, certificates)
         self.name = f"{stub.id} at {address}"
-        self.failure = ""
         self.session.hello(stub.id, caller)
 
     def start(self) -> None:

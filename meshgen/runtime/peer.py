@@ -26,6 +26,8 @@ class Peer(ABC):
         self.address = address
         self.session = CallerSession()
         self.closed = False
+        # Why the connection ended, where that is known.
+        self.failure = ""
         # Calls whose work goes on beside the link: streams, and large payloads on their way.
         self.beside = 0
         # How many calls it may have in flight; none unless it takes calls.
@@ -71,8 +73,7 @@ class Peer(ABC):
 
     def welcome_again(self) -> None:
         """The replica has run a call: it is not full any more."""
-        if self.refusals:
-            self.refusals, self.busy_until = 0, 0.0
+        self.refusals, self.busy_until = 0, 0.0
 
     def changed(self) -> None:
         """Tell that a slot, or the replica's state, is another than before."""

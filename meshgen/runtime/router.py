@@ -155,7 +155,7 @@ class Router:
         failures = self._failures.setdefault(peer.address, _Failures())
         failures.count = 1 if peer.answered else failures.count + 1
         failures.until = self._loop.time() + _backoff(failures.count, *_RECONNECT)
-        self._last_failure = getattr(peer, "failure", "") or self._last_failure
+        self._last_failure = peer.failure or self._last_failure
         unsent, sent = peer.session.lost()
         for awaited in sent:
             if isinstance(awaited, PendingCall):

@@ -14,8 +14,6 @@ from meshgen.v1 import mesh_pb2 as pb
 class ScriptedPeer(Peer):
     """A replica that does what the test says, when it says so."""
 
-    failure = ""
-
     def start(self) -> None:
         """The test says when it is connected."""
         self.uploads: list[asyncio.Future[str]] = []

@@ -43,7 +43,9 @@ def test_what_is_large_is_decided_by_all_bytes(payload: Payload, large: bool) ->
 def test_a_call_survives_its_message() -> None:
     """Method, arguments, and whether it is a stream."""
     call = Call("add", Payload(b"args", [b"buffer"]), RequestContext(request_id="r"), stream=True)
-    message = pb.Invocation.FromString(frames.invocation_message(call).SerializeToString())
+    written = pb.Invocation()
+    frames.write_invocation(written, call)
+    message = pb.Invocation.FromString(written.SerializeToString())
     assert message.method == "add" and message.stream
     assert message.context.request_id == "r"
     assert frames.read_payload(message.arguments).pickle == b"args"
@@ -52,7 +54,8 @@ def test_a_call_survives_its_message() -> None:
 def test_uploaded_arguments_are_named_only() -> None:
     """They are there already."""
     call = Call("add", Payload(b"args"), RequestContext())
-    message = frames.invocation_message(call, "p1")
+    message = pb.Invocation()
+    frames.write_invocation(message, call, "p1")
     assert message.arguments.payload_id == "p1" and not message.arguments.pickle
 
 
