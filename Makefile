@@ -20,7 +20,7 @@ test: check  ## lint, types and all tests
 
 # Whole applications: processes, containers, documents.
 WHOLE := tests/modes tests/deploy tests/compose tests/benchmarks tests/test_api.py tests/test_cli_run.py \
-	tests/test_docs.py tests/test_examples.py tests/test_testing.py
+	tests/test_docs.py tests/test_examples.py tests/test_compat.py tests/test_testing.py
 
 unit: setup  ## the quick tests: a module at a time, nothing slow
 	$(BIN)/python -m pytest -m "not containers and not slow" $(addprefix --ignore=,$(WHOLE))

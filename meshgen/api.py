@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Any
 
 from meshgen.driver import Driver
 from meshgen.errors import OptionError, OptionTypeError
 from meshgen.graph import build_graph
 from meshgen.serve.config import HTTPOptions
-from meshgen.serve.context import current_caller, current_replica, process
+from meshgen.serve.context import current_caller, current_replica, process, scoped_caller
 from meshgen.serve.deployment import Application
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.serve.schema import ServeStatus
-from meshgen.types import DeploymentID
+from meshgen.types import Caller, DeploymentID
 
 logger = logging.getLogger("meshgen")
 
@@ -76,6 +77,39 @@ def run(
     if blocking:
         _block()
     return handle
+
+
+def start_tasks(caller: Caller | None) -> bool:
+    """Add the task service to the mesh of `caller`, if this program runs it; start one for None."""
+    with _State.lock:
+        if _State.driver is None and caller is None:
+            _State.driver = Driver(HTTPOptions())
+        driver = _State.driver
+    if driver is None or (caller is not None and driver.caller is not caller):
+        return False
+    driver.start_tasks()
+    return True
+
+
+def init(address: str | None = None, **options: Any) -> None:
+    """Start the local mesh; needed by nobody, as the first task or application does the same.
+
+    What Ray's `init` takes beyond that is accepted, and without effect.
+    """
+    given = sorted({**({"address": address} if address else {}), **options})
+    without_effect = [name for name in given if name != "ignore_reinit_error"]
+    if without_effect:
+        logger.warning("meshgen.init: no effect has %s", ", ".join(without_effect))
+    if is_initialized():
+        if not options.get("ignore_reinit_error"):
+            logger.warning("meshgen.init: a mesh runs already; it stays as it is")
+        return
+    start()
+
+
+def is_initialized() -> bool:
+    """Whether code of this process has a mesh."""
+    return (scoped_caller.get() or process.caller) is not None
 
 
 def _block() -> None:

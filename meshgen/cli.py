@@ -17,6 +17,7 @@ import click
 from meshgen import __version__
 from meshgen.build.importing import locate
 from meshgen.build.loader import load_target, parse_arguments
+from meshgen.compat import VARIABLE as RAY_COMPAT
 from meshgen.errors import BuildError, MeshError, OptionError, OptionTypeError, TargetError
 from meshgen.graph import Graph, build_graph
 
@@ -59,6 +60,21 @@ def plain_errors() -> Iterator[None]:
         raise _Failure(exc) from exc
 
 
+_ray_compat = click.option(
+    "--ray-compat",
+    is_flag=True,
+    envvar=RAY_COMPAT,
+    help="TARGET is source for Ray: answer its imports of `ray` with meshgen.",
+)
+
+
+_tasks = click.option(
+    "--tasks",
+    is_flag=True,
+    help="Have a task service for meshgen.remote, although none is declared at import.",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="meshgen")
 def main() -> None:
@@ -76,10 +92,19 @@ def main() -> None:
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to write."
 )
 @click.option("--name", default="", help="Name of the application; the module's by default.")
+@_ray_compat
+@_tasks
 @click.option("--force", is_flag=True, help="Overwrite generated files that were edited by hand.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary for scripts.")
-def build(
-    target: str, arguments: tuple[str, ...], out: Path, name: str, force: bool, as_json: bool
+def build(  # noqa: PLR0913 - one for each option
+    target: str,
+    arguments: tuple[str, ...],
+    out: Path,
+    name: str,
+    ray_compat: bool,
+    tasks: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Write the mesh of TARGET to a folder: protos, images, certificates and compose.yaml.
 
@@ -92,8 +117,8 @@ def build(
 
     with plain_errors():
         _progress(f"loading {target}")
-        loaded = load_target(target, parse_arguments(arguments), name=name)
-        built = build_project(loaded, out, force=force, progress=_progress)
+        loaded = load_target(target, parse_arguments(arguments), name=name, ray_compat=ray_compat)
+        built = build_project(loaded, out, force=force, tasks=tasks, progress=_progress)
     click.echo(json.dumps(built.summary(), indent=2) if as_json else _summary(built))
 
 
@@ -104,6 +129,8 @@ def build(
 @click.option("--port", default=8000, show_default=True, help="HTTP port; 0 for any free one.")
 @click.option("--route-prefix", default="/", show_default=True, help="Path of the application.")
 @click.option("--name", default="", help="Name of the application; the module's by default.")
+@_ray_compat
+@_tasks
 @click.option("--reload", is_flag=True, help="Start anew when a source file changes.")
 def run(  # noqa: PLR0913 - one for each option
     target: str,
@@ -112,6 +139,8 @@ def run(  # noqa: PLR0913 - one for each option
     port: int,
     route_prefix: str,
     name: str,
+    ray_compat: bool,
+    tasks: bool,
     reload: bool,
 ) -> None:
     """Run the mesh of TARGET as local processes, and serve its ingress over HTTP.
@@ -123,6 +152,7 @@ def run(  # noqa: PLR0913 - one for each option
       meshgen run app.py:app
       meshgen run package.module:build_app size=large --port 9000
       meshgen run app.py:app --reload
+      meshgen run --ray-compat app.py:app
     """
     from meshgen.deploy.foreground import run_in_foreground
     from meshgen.deploy.reload import run_with_reload
@@ -136,11 +166,11 @@ def run(  # noqa: PLR0913 - one for each option
             folder = locate(target.partition(":")[0]).root
             asyncio.run(run_with_reload(again, folder, _progress))
             return
-        loaded = load_target(target, parse_arguments(arguments), name=name)
+        loaded = load_target(target, parse_arguments(arguments), name=name, ray_compat=ray_compat)
         graph = build_graph(loaded.application, app=loaded.app_name)
         http = HTTPOptions(host=host, port=port)
         ready = partial(_ready, graph)
-        asyncio.run(run_in_foreground(graph, http, route_prefix, ready))
+        asyncio.run(run_in_foreground(graph, http, route_prefix, ready, tasks=tasks))
 
 
 def _ready(graph: Graph, address: str | None) -> None:
@@ -164,8 +194,14 @@ def _ready(graph: Graph, address: str | None) -> None:
 )
 @click.option("--svg", "svg_file", type=click.Path(path_type=Path), help="Draw it to this file.")
 @click.option("--name", default="", help="Name of the application; the module's by default.")
+@_ray_compat
 def graph(
-    target: str, arguments: tuple[str, ...], as_format: str, svg_file: Path | None, name: str
+    target: str,
+    arguments: tuple[str, ...],
+    as_format: str,
+    svg_file: Path | None,
+    name: str,
+    ray_compat: bool,
 ) -> None:
     """Show the services of TARGET, who calls whom, and how many replicas run.
 
@@ -178,7 +214,7 @@ def graph(
     from meshgen.build import picture, svg
 
     with plain_errors():
-        loaded = load_target(target, parse_arguments(arguments), name=name)
+        loaded = load_target(target, parse_arguments(arguments), name=name, ray_compat=ray_compat)
         found = build_graph(loaded.application, app=loaded.app_name)
         if svg_file is not None:
             svg_file.write_text(svg.draw(found), encoding="utf-8")

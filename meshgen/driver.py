@@ -17,6 +17,7 @@ from meshgen.serve.config import HTTPOptions
 from meshgen.serve.context import process
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.serve.schema import ServeStatus
+from meshgen.tasks.service import uses_tasks
 
 T = TypeVar("T")
 
@@ -40,8 +41,14 @@ class Driver:
 
     def deploy(self, graph: Graph, route_prefix: str | None) -> DeploymentHandle:
         """Start an application and return its ingress's handle."""
+        if uses_tasks(graph):
+            self.start_tasks()
         self._thread.run(self._mesh.deploy(graph, route_prefix))
         return DeploymentHandle(graph.ingress.stub, caller=self.caller)
+
+    def start_tasks(self) -> None:
+        """Add the task service, unless it is there."""
+        self._thread.run(self._mesh.start_tasks())
 
     def delete(self, name: str) -> None:
         """Stop an application."""

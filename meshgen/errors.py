@@ -104,6 +104,22 @@ class ReplicaLostError(UnavailableError):
     """The replica went away while the call was there; it may have run in part or in full."""
 
 
+class ActorDiedError(ReplicaLostError):
+    """The actor was killed, or the process that it lived in is gone."""
+
+
+class NoSuchActorError(MeshError, ValueError):
+    """No actor of that name lives in this mesh."""
+
+    grpc_status = "NOT_FOUND"
+
+
+class ObjectLostError(MeshError):
+    """A value that was passed on cannot be had any more, or never was there."""
+
+    grpc_status = "DATA_LOSS"
+
+
 class BackPressureError(UnavailableError):
     """More calls are waiting than the deployment allows."""
 

@@ -12,6 +12,7 @@ from meshgen.errors import BuildError, OptionError, OptionTypeError
 from meshgen.naming import ServiceName, problem_with
 from meshgen.serve.deployment import Application
 from meshgen.stub import DeploymentStub, method_stubs
+from meshgen.tasks.home import APP
 from meshgen.types import DeploymentID
 
 logger = logging.getLogger("meshgen")
@@ -54,7 +55,7 @@ def build_graph(root: Application, *, app: str = "default") -> Graph:
 
     Raises:
         OptionTypeError: `root` is no application.
-        OptionError: The application's name is empty.
+        OptionError: The application's name cannot be used.
         BuildError: Deployments cannot become services; lists every reason.
     """
     if not isinstance(root, Application):
@@ -65,6 +66,10 @@ def build_graph(root: Application, *, app: str = "default") -> Graph:
         raise OptionError(
             "an application's name must be letters, digits, '-', '_' and '.', and begin with a "
             f"letter or digit; got {app!r}"
+        )
+    if app == APP:
+        raise OptionError(
+            f"an application cannot be called {app!r}: the mesh's own services belong to that one"
         )
     walk = _Walk(app=app)
     walk.visit(root)

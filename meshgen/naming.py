@@ -7,7 +7,7 @@ import re
 import unicodedata
 
 # Names in Compose that the mesh's own services have.
-RESERVED_SERVICES = frozenset({"gateway"})
+RESERVED_SERVICES = frozenset({"gateway", "meshgen-tasks"})
 # https://protobuf.dev/reference/protobuf/proto3-spec: words that cannot name a package part.
 _PROTO_WORDS = frozenset(
     "bool bytes double enum fixed32 fixed64 float import int32 int64 map message oneof option "

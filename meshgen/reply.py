@@ -7,13 +7,42 @@ import threading
 from collections.abc import Callable, Generator
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from meshgen.errors import BlockingCallError, DeadlineError, RequestCancelledError
 from meshgen.loopmail import LoopMail, mail_of
-from meshgen.types import Payload
+from meshgen.types import Payload, Token
 
 _MISSING: Any = object()
+
+
+class Carrier(Protocol):
+    """Carries out a call; its methods may be called from any thread."""
+
+    def abandon(self) -> None:
+        """Nobody waits for the call any more."""
+
+    def keep(self, ready: Callable[[], None]) -> None:
+        """Have the outcome kept where it is made; calls back once that is so, or it is here."""
+
+
+class Kept(Protocol):
+    """A value that is kept where it was made, for as long as this object lives."""
+
+    @property
+    def token(self) -> Token:
+        """Where."""
+
+    @property
+    def payload(self) -> Payload | None:
+        """The value, if it had to leave that place."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why there is no value, if word of that had to leave that place."""
+
+    def fetch(self, reply: Reply) -> None:
+        """Bring it here, from whichever thread; `reply` ends with it."""
 
 
 class Reply:
@@ -30,8 +59,12 @@ class Reply:
     _traceback: TracebackType | None = None
     _waiters = 0
     _cancelled = False
-    # Set by whoever carries out the call: tells the far side that nobody waits any more.
-    on_cancel: Callable[[], None] | None = None
+    # Who carries out the call, until it has ended.
+    carrier: Carrier | None = None
+    # Where the outcome is kept for others, and for this reply too until somebody wants it.
+    kept: Kept | None = None
+    _fetches = False
+    _on_settled: tuple[Callable[[], None], ...] = ()
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -64,10 +97,74 @@ class Reply:
             if error is not None:
                 self._keep(error)
         # Who carries out the call holds this reply: a circle that only a collection would break.
-        self.on_cancel = None
+        self.carrier = None
+        if self._on_settled:
+            self._tell_settled()
         for callback in callbacks:
             callback()
         return True
+
+    def leave_at(self, kept: Kept) -> None:
+        """The value stays where it was made until somebody waits for it."""
+        with self._lock:
+            self.kept, self._fetches = kept, True
+            self.carrier = None
+            wanted = self._waiters > 0
+        self._tell_settled()
+        if wanted:
+            self._fetch()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the outcome is here, or the value was left where it was made."""
+        return self.done or (self.kept is not None and self.carrier is None)
+
+    def when_settled(self, callback: Callable[[], None]) -> None:
+        """Call back once that is so, from whichever thread brings word of it, or at once."""
+        with self._lock:
+            if not self.settled:
+                self._on_settled = (*self._on_settled, callback)
+                return
+        callback()
+
+    def _tell_settled(self) -> None:
+        with self._lock:
+            waiting, self._on_settled = self._on_settled, ()
+        for callback in waiting:
+            callback()
+
+    def _fetch(self) -> None:
+        with self._lock:
+            fetches, self._fetches = self._fetches, False
+        if fetches and self.kept is not None:
+            self.kept.fetch(self)
+
+    @property
+    def passable(self) -> bool:
+        """Whether it can be passed on at this moment: it is here, or kept where it will be."""
+        return self.kept is not None or self.done
+
+    @property
+    def token(self) -> Token | None:
+        """Where the value is kept; None where it is not, or had to leave that place."""
+        kept = self.kept
+        if kept is None or kept.payload is not None or kept.error is not None:
+            return None
+        return kept.token
+
+    @property
+    def payload(self) -> Payload | None:
+        """The value as it came; None where it is not here, or was an error."""
+        if self._outcome is not None:
+            return self._outcome[0]
+        return None if self.kept is None else self.kept.payload
+
+    @property
+    def error(self) -> BaseException | None:
+        """The error that it ended with."""
+        if self._error is not None:
+            return self._error
+        return None if self.kept is None else self.kept.error
 
     def _keep(self, error: BaseException) -> None:
         # Each `raise` adds to an exception's traceback: `value` starts from this one every time.
@@ -85,10 +182,12 @@ class Reply:
     def cancel(self) -> None:
         """Ask the far side to stop; whoever waits gets `RequestCancelledError`. Idempotent."""
         self._cancelled = True
-        on_cancel = self.on_cancel
+        carrier = self.carrier
+        if carrier is None and self.kept is not None:  # it has its value, elsewhere
+            return
         error = RequestCancelledError("the request was cancelled by its caller")
-        if self._end(None, error) and on_cancel is not None:
-            on_cancel()
+        if self._end(None, error) and carrier is not None:
+            carrier.abandon()
 
     def cancelled(self) -> bool:
         """Whether `cancel` was called, even if the result was there already."""
@@ -96,24 +195,25 @@ class Reply:
 
     def value(self) -> Any:
         """The value, or the error raised. Only once `done`."""
-        if self._outcome is not None:
+        if self._value is _MISSING and self._error is None:
             self._decode()
         if self._error is not None:
             raise self._error.with_traceback(self._traceback)
-        assert self._value is not _MISSING
         return self._value
 
     def _decode(self) -> None:
         with self._lock:
-            if self._outcome is None:  # another thread was quicker
+            if self._outcome is None or self._value is not _MISSING:  # another thread was quicker
                 return
             payload, decode = self._outcome
             try:
                 self._value = decode(payload)
             except Exception as exc:
                 self._keep(exc)
-            # Last: who sees no outcome takes the value without the lock.
-            self._outcome = None
+                self._outcome = None
+            else:
+                # What is kept elsewhere need not be here twice.
+                self._outcome = self._outcome if self.kept is None else None
 
     def wait(self, timeout: float | None) -> Any:
         """Block this thread until the value is here.
@@ -125,37 +225,50 @@ class Reply:
         refuse_in_event_loop("response.result()", "await response")
         if not self.done:
             arrived = threading.Event()
-            self._join(arrived.set)
+            self.join(arrived.set)
             try:
                 in_time = arrived.wait(None if timeout is None else max(0.0, timeout))
             finally:
-                self._leave(arrived.set)
+                self.leave(arrived.set)
             if not in_time:
                 raise DeadlineError(f"no result within {timeout} s; the call is still running")
         return self.value()
 
     def __await__(self) -> Generator[Any, None, Any]:
         if not self.done:
-            waiter = wake_on(self._join)
             try:
-                yield from waiter
+                yield from wake_on(self.join)
             except BaseException as exc:
                 # Others may still wait for the same result: only the last one gives up the call.
-                if self._leave() and isinstance(exc, asyncio.CancelledError):
+                if self.leave() and isinstance(exc, asyncio.CancelledError):
                     self.cancel()
                 raise
         return self.value()
 
-    def _join(self, callback: Callable[[], None]) -> None:
+    def look(self) -> Generator[Any, None, Any]:
+        """As `await`, but who gives up waiting does not give up the call."""
+        if not self.done:
+            try:
+                yield from wake_on(self.join)
+            except BaseException:
+                self.leave()
+                raise
+        return self.value()
+
+    def join(self, callback: Callable[[], None]) -> None:
+        """Wait for the outcome: a callback, as by `add_done_callback`, until `leave`."""
         with self._lock:
             self._waiters += 1
+            done = self._callbacks is None
             if self._callbacks is not None:
                 self._callbacks.append(callback)
-                return
-        callback()
+        if done:
+            callback()
+        elif self._fetches:
+            self._fetch()
 
-    def _leave(self, callback: Callable[[], None] | None = None) -> bool:
-        """Whether nobody waits any more."""
+    def leave(self, callback: Callable[[], None] | None = None) -> bool:
+        """Wait no longer; whether nobody does."""
         with self._lock:
             self._waiters -= 1
             if callback is not None and self._callbacks is not None:

@@ -34,6 +34,12 @@ class Settings:
     health: str = ""
     # Folder with ca.pem, cert.pem and key.pem; None for a mesh of Unix sockets.
     certs: Path | None = None
+    # Bytes of values that are kept in memory for other processes (None: 512 MB), and the folder for
+    # what is beyond that (None: the system's temporary one).
+    object_store_memory: int | None = None
+    spill_dir: Path | None = None
+    # Where Prometheus finds this process's metrics, as `HOST:PORT`; empty for nowhere.
+    metrics: str = ""
     # The gateway's HTTP address.
     http_host: str = "127.0.0.1"
     http_port: int = 8000
@@ -68,8 +74,8 @@ class Settings:
         }
 
 
-_PATHS = {"mesh_file", "service_dir", "certs"}
-_NUMBERS = {"http_port", "http_fd", "lifeline_fd", "report_fd"}
+_PATHS = {"mesh_file", "service_dir", "certs", "spill_dir"}
+_NUMBERS = {"http_port", "http_fd", "lifeline_fd", "report_fd", "object_store_memory"}
 
 
 def _read(name: str, value: str) -> Any:
@@ -94,6 +100,11 @@ def socket_folder(root: Path, app: str, service: str) -> Path:
     The path of a Unix socket has about a hundred bytes: long names are cut and told apart by hash.
     """
     return root / "sockets" / _short(app) / _short(service)
+
+
+def leaving_mark(socket: Path) -> Path:
+    """The file beside a replica's socket that says that it takes no new callers."""
+    return socket.with_suffix(".leaving")
 
 
 def _short(name: str) -> str:

@@ -28,6 +28,7 @@ from meshgen.graph import Graph, Node
 from meshgen.serve.deployment import Deployment
 from meshgen.serve.options import ActorOptions, DeploymentOptions
 from meshgen.stub import DeploymentStub, MethodStub, Parameter
+from meshgen.tasks.declared import Declared
 from meshgen.types import DeploymentID
 
 
@@ -53,7 +54,7 @@ class Target:
 
 
 def _undecorated(found: Any) -> Any:
-    return found.func_or_class if isinstance(found, Deployment) else found
+    return found.func_or_class if isinstance(found, Deployment | Declared) else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

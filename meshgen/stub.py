@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshgen.errors import SignatureError, UnknownMethodError
-from meshgen.types import DeploymentID
+from meshgen.types import DeploymentID, Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,9 @@ class MethodStub:
             ]
         )
 
-    def check(self, owner: DeploymentID, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def check(
+        self, owner: DeploymentID | str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
         """Refuse a call that the method could not accept.
 
         Raises:
@@ -103,6 +105,8 @@ class DeploymentStub:
     open_ended: bool = False
     # How many calls one caller may hold back; -1 is no bound.
     max_queued_requests: int = -1
+    # Set where only one replica can answer.
+    place: Place | None = None
 
     def method(self, name: str) -> MethodStub:
         """The method's stub.

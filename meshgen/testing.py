@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Literal
 
@@ -31,6 +31,7 @@ from meshgen.serve.context import scoped_caller
 from meshgen.serve.deployment import Application
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.spec import MeshSpec, app_spec, service_specs
+from meshgen.tasks.service import task_graph, uses_tasks
 
 Mode = Literal["in-process", "loopback", "processes"]
 MODES: tuple[Mode, ...] = ("in-process", "loopback", "processes")
@@ -38,7 +39,7 @@ MODES: tuple[Mode, ...] = ("in-process", "loopback", "processes")
 
 @asynccontextmanager
 async def run_app(
-    app: Application, *, mode: Mode = "in-process", name: str = "default"
+    app: Application, *, mode: Mode = "in-process", name: str = "default", tasks: bool = False
 ) -> AsyncIterator[DeploymentHandle]:
     """Run an application for the length of a block; gives its ingress's handle.
 
@@ -50,30 +51,36 @@ async def run_app(
         Exception: What a constructor raises, in this process.
         DeployError: A constructor ended its process, or failed in one; carries its traceback.
     """
-    graph = build_graph(app, app=name)
+    graphs = _graphs(app, name, tasks)
     async with AsyncExitStack() as stack:
         if mode == "processes":
-            caller = await _processes(graph, stack)
+            caller = await _processes(graphs, stack)
         else:
-            caller = await _same_process(graph, stack, over_grpc=mode == "loopback")
+            caller = await _same_process(graphs, stack, over_grpc=mode == "loopback")
         stack.enter_context(_calling_by(caller))
-        yield DeploymentHandle(graph.ingress.stub, caller=caller)
+        yield DeploymentHandle(graphs[-1].ingress.stub, caller=caller)
 
 
 @asynccontextmanager
 async def run_http(
-    app: Application, *, mode: Mode = "in-process", name: str = "default"
+    app: Application, *, mode: Mode = "in-process", name: str = "default", tasks: bool = False
 ) -> AsyncIterator[str]:
     """Run an application with a gateway for the length of a block; gives its URL."""
-    graph = build_graph(app, app=name)
+    graphs = _graphs(app, name, tasks)
     async with AsyncExitStack() as stack:
         if mode == "processes":
-            mesh = await _local_mesh(graph, stack, route_prefix="/")
+            mesh = await _local_mesh(graphs, stack, route_prefix="/")
             assert mesh.http_address is not None
             yield mesh.http_address
         else:
-            caller = await _same_process(graph, stack, over_grpc=mode == "loopback")
+            caller = await _same_process(graphs, stack, over_grpc=mode == "loopback")
             yield await _gateway(caller, stack)
+
+
+def _graphs(app: Application, name: str, tasks: bool) -> list[Graph]:
+    """The application, after the task service if it needs one."""
+    graph = build_graph(app, app=name)
+    return [task_graph(), graph] if tasks or uses_tasks(graph) else [graph]
 
 
 @contextmanager
@@ -87,18 +94,20 @@ def _calling_by(caller: MeshCaller) -> Iterator[None]:
         scoped_caller.set(before)
 
 
-async def _processes(graph: Graph, stack: AsyncExitStack) -> MeshCaller:
-    mesh = await _local_mesh(graph, stack, route_prefix=None)
+async def _processes(graphs: Sequence[Graph], stack: AsyncExitStack) -> MeshCaller:
+    mesh = await _local_mesh(graphs, stack, route_prefix=None)
     network = GrpcNetwork(template=mesh.folder.resolver, name="test")
     return await stack.enter_async_context(MeshCaller(MeshFile(mesh.folder.mesh_file), network))
 
 
 async def _local_mesh(
-    graph: Graph, stack: AsyncExitStack, *, route_prefix: str | None
+    graphs: Sequence[Graph], stack: AsyncExitStack, *, route_prefix: str | None
 ) -> LocalMesh:
     mesh = LocalMesh(HTTPOptions(port=0), _print_line)
     stack.push_async_callback(mesh.close)
-    await mesh.deploy(graph, route_prefix)
+    if len(graphs) > 1:
+        await mesh.start_tasks()
+    await mesh.deploy(graphs[-1], route_prefix)
     return mesh
 
 
@@ -107,17 +116,21 @@ def _print_line(name: str, line: str, is_error: bool) -> None:
     print(f"[{name}] {line}", file=sys.stderr)
 
 
-async def _same_process(graph: Graph, stack: AsyncExitStack, *, over_grpc: bool) -> MeshCaller:
+async def _same_process(
+    graphs: Sequence[Graph], stack: AsyncExitStack, *, over_grpc: bool
+) -> MeshCaller:
     """All replicas on this loop, callees first."""
     folder = MeshFolder()
     stack.callback(folder.remove)
-    folder.write_mesh(MeshSpec(apps={graph.app: app_spec(graph, "/")}))
+    routes = {graph.app: "/" if graph is graphs[-1] else None for graph in graphs}
+    apps = {graph.app: app_spec(graph, routes[graph.app]) for graph in graphs}
+    folder.write_mesh(MeshSpec(apps=apps))
     memory = MemoryNetwork()
     network = GrpcNetwork(template=folder.resolver, name="test") if over_grpc else memory
     # Left in this order: replicas take their leave while calls can still be made.
     caller = MeshCaller(MeshFile(folder.mesh_file), network)
     stack.push_async_exit(caller)
-    for spec in service_specs(graph):
+    for spec in [spec for graph in graphs for spec in service_specs(graph)]:
         for index in range(spec.options.num_replicas):
             replica = Replica(spec, caller, str(index))
             # In a task, so that the replica's context stays there.
@@ -127,7 +140,7 @@ async def _same_process(graph: Graph, stack: AsyncExitStack, *, over_grpc: bool)
                 listen = f"unix:{folder.socket(spec.stub, str(index))}"
                 await stack.enter_async_context(serving(replica, listen, None))
             else:
-                memory.replicas.setdefault(spec.stub.id, []).append(replica)
+                await stack.enter_async_context(memory.hosting(replica))
             stack.push_async_callback(replica.drain)
     return caller
 

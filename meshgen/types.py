@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from meshgen.items import ItemBuffer
-    from meshgen.reply import Reply
+    from meshgen.objectref import Passed
+    from meshgen.reply import Kept, Reply
     from meshgen.stub import DeploymentStub
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -36,6 +38,27 @@ class DeploymentID(NamedTuple):
         return f"{self.app}/{self.name}"
 
 
+class Token(NamedTuple):
+    """Where a value is, or will be: the deployment that makes it, the address of its replica there,
+    and an id that nobody can guess."""
+
+    owner: DeploymentID
+    address: str
+    value_id: str
+
+
+def new_value_id() -> str:
+    """An id that is as good as a key: who knows it may have the value."""
+    return secrets.token_hex(16)
+
+
+class Abandonable(Protocol):
+    """A call that its request may end with."""
+
+    def give_up(self) -> None:
+        """End it as cancelled; from any thread."""
+
+
 @dataclass(slots=True, kw_only=True)
 class RequestContext:
     """What travels with a request through every hop. `deadline` is on `time.monotonic`'s clock."""
@@ -46,6 +69,16 @@ class RequestContext:
     multiplexed_model_id: str = ""
     session_id: str = ""
     deadline: float | None = None
+    # Whether a deployment's code serves this request, and the calls that it has made so far and
+    # that have no outcome yet. A context made from another shares them.
+    is_served: bool = False
+    calls: set[Abandonable] | None = None
+
+    def shared_calls(self) -> set[Abandonable]:
+        """The calls of this request."""
+        if self.calls is None:
+            self.calls = set()
+        return self.calls
 
     def time_left(self) -> float | None:
         """Seconds until the deadline, never negative; None where there is no deadline."""
@@ -54,10 +87,11 @@ class RequestContext:
 
 @dataclass(slots=True)
 class Payload:
-    """A pickled value: the pickle and its out-of-band buffers."""
+    """A pickled value: the pickle, its out-of-band buffers, and the responses it refers to."""
 
     pickle: Buffer
     buffers: Sequence[Buffer] = ()
+    references: Sequence[Passed] = ()
 
     @property
     def size(self) -> int:
@@ -79,6 +113,28 @@ class Call:
     context: RequestContext
     # Whether a generator is called.
     stream: bool = False
+
+
+class Place(Protocol):
+    """The one replica that calls must go to, once that is known."""
+
+    @property
+    def resident(self) -> str:
+        """What lives there, as errors name it."""
+
+    @property
+    def reply(self) -> Reply:
+        """Ends when the replica is known, or when there will be none."""
+
+    def replica_id(self) -> str:
+        """Which it is. Only once `reply` has ended with a value."""
+
+
+class Store(Protocol):
+    """Keeps values of this process for others."""
+
+    def keep(self, payload: Payload) -> Kept:
+        """Keep a value for as long as what this returns lives; from any thread."""
 
 
 class Caller(Protocol):
@@ -110,6 +166,26 @@ class Caller(Protocol):
 
         Raises:
             SerializationError: An argument cannot be pickled.
+        """
+
+    def borrow(self, token: Token) -> Kept:
+        """A value that somebody else keeps."""
+
+    def put(self, value: Any, reply: Reply) -> None:
+        """Keep a value for others, too; `reply` ends with it.
+
+        Raises:
+            SerializationError: It cannot be pickled.
+        """
+
+    def put_later(self, make: Callable[[], Coroutine[Any, Any, Any]], reply: Reply) -> None:
+        """As `put`, of what the coroutine returns; `reply` fails with what it raises."""
+
+    async def replica_ids(self, stub: DeploymentStub) -> list[str]:
+        """The replicas that take calls now, in order; waits for the first. On the mesh's loop.
+
+        Raises:
+            UnavailableError: There is none for a while.
         """
 
     def find(self, target: DeploymentID) -> DeploymentStub:

@@ -86,6 +86,26 @@ async def test_chain_passes_one_response_on_to_the_next_call(example: Start) -> 
 
 
 @in_all_modes_and_compose
+async def test_reference_begins_before_the_value_is_there(example: Start) -> None:
+    """By reference; by value the call waits for it."""
+    async with example("reference") as client:
+        by_value = await client.get("/?text=three+short+words")
+        assert by_value.text == "3 words; the model began after they were ready\n"
+        by_reference = await client.get("/?text=three+short+words&pass=reference")
+        assert by_reference.text == "3 words; the model began before they were ready\n"
+        assert (await client.get("/?text=word&pass=away")).status_code == 400
+
+
+@in_all_modes_and_compose
+async def test_objectref_gives_a_task_what_a_deployment_makes(example: Start) -> None:
+    """1 + 2 + 3 + 4, from a list that is small or large."""
+    async with example("objectref") as client:
+        assert (await client.get("/?most=4")).text == "10\n"
+        assert (await client.get("/?most=100000")).text == "5.00005e+09\n"
+        assert (await client.get("/?most=few")).status_code == 400
+
+
+@in_all_modes_and_compose
 async def test_stream_sends_each_number_as_it_comes(example: Start) -> None:
     """The first one arrives while the last ones are not made yet."""
     async with example("stream") as client:
@@ -97,7 +117,12 @@ async def test_stream_sends_each_number_as_it_comes(example: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "expected"), [("demo.py", "Hola Dora\n"), ("stream/watch.py", "3\n2\n1\n")]
+    ("script", "expected"),
+    [
+        ("demo.py", "Hola Dora\n"),
+        ("stream/watch.py", "3\n2\n1\n"),
+        ("objectref/script.py", "[1, 4, 9, 16]\n10.0\n"),
+    ],
 )
 def test_the_scripts_print_what_they_promise(script: str, expected: str) -> None:
     """Run as a user runs them."""

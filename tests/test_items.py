@@ -311,3 +311,42 @@ def _outcome(items: ItemBuffer) -> object:
         return items.next_blocking(0)
     except Exception as exc:
         return type(exc)
+
+
+async def test_a_feeder_waits_until_items_are_asked_for() -> None:
+    """Nothing large is fetched for a stream that nobody consumes."""
+    items = ItemBuffer()
+    feeder = asyncio.create_task(items.asked_for())
+    await _settle()
+    assert not feeder.done()
+    consumer = asyncio.create_task(items.next())
+    assert await asyncio.wait_for(feeder, 10)
+    assert await items.asked_for()
+    items.put(_payloads(1), _decode)
+    assert await consumer == 1
+
+
+@pytest.mark.parametrize("finish", [ItemBuffer.cancel, ItemBuffer.end])
+async def test_nobody_asks_for_items_of_an_ended_stream(
+    finish: Callable[[ItemBuffer], None],
+) -> None:
+    """Its feeder is told so, and does not hang."""
+    items = ItemBuffer()
+    feeder = asyncio.create_task(items.asked_for())
+    await _settle()
+    finish(items)
+    assert not await asyncio.wait_for(feeder, 10)
+    assert not await items.asked_for()
+
+
+async def test_an_item_is_taken_without_being_decoded() -> None:
+    """Who asks for its value gets it, or what is wrong with it; in a loop and in a thread."""
+    items = ItemBuffer()
+    items.put([Payload(b"x"), *_payloads(2)], _decode)
+    items.end()
+    broken = await items.next_reply()
+    assert (await asyncio.to_thread(items.next_reply_blocking)).value() == 2
+    with pytest.raises(ValueError, match="invalid literal"):
+        await broken
+    with pytest.raises(StopAsyncIteration):
+        await items.next_reply()

@@ -17,7 +17,37 @@ from hypothesis import strategies as st
 
 from meshgen.errors import BlockingCallError, DeadlineError, RequestCancelledError
 from meshgen.reply import Reply, wake_on
-from meshgen.types import Payload
+from meshgen.types import DeploymentID, Payload, Token
+
+
+class _Carrier:
+    """Carries out a call that may be given up."""
+
+    def __init__(self, abandon: Callable[[], object]) -> None:
+        self._abandon = abandon
+
+    def abandon(self) -> None:
+        """Nobody waits any more."""
+        self._abandon()
+
+    def keep(self, ready: Callable[[], None]) -> None:
+        """It is kept at once."""
+        ready()
+
+
+class _Kept:
+    """A value elsewhere, brought here when the test says so."""
+
+    token = Token(DeploymentID("shop", "Cart"), "here", "v")
+    payload = None
+    error = None
+
+    def __init__(self) -> None:
+        self.asked: list[Reply] = []
+
+    def fetch(self, reply: Reply) -> None:
+        """Note who wants it."""
+        self.asked.append(reply)
 
 
 def _payload(value: Any) -> Payload:
@@ -135,7 +165,7 @@ async def test_a_blocking_wait_is_refused_on_a_loop() -> None:
 def test_a_wait_without_result_in_time_fails_and_the_call_goes_on(timeout: float) -> None:
     """A timeout is a TimeoutError, asks nobody to stop and leaves nothing behind."""
     reply, stopped = Reply(), threading.Event()
-    reply.on_cancel = stopped.set
+    reply.carrier = _Carrier(stopped.set)
     with pytest.raises(TimeoutError, match="still running") as caught:
         reply.wait(timeout)
     assert isinstance(caught.value, DeadlineError)
@@ -169,7 +199,7 @@ def test_a_cancelled_reply_says_so_even_if_the_result_was_there() -> None:
 def test_a_result_after_cancel_is_ignored() -> None:
     """Who cancelled does not get a value by accident; the far side is told once."""
     reply, told = Reply(), list[int]()
-    reply.on_cancel = lambda: told.append(1)
+    reply.carrier = _Carrier(lambda: told.append(1))
     reply.cancel()
     reply.cancel()
     reply.resolve(_payload(1), _decode)
@@ -179,9 +209,9 @@ def test_a_result_after_cancel_is_ignored() -> None:
 
 
 def test_the_far_side_cannot_answer_its_own_cancellation() -> None:
-    """A carrier that fails the reply from `on_cancel` does not hide why it ended."""
+    """A carrier that fails the reply from `abandon` does not hide why it ended."""
     reply = Reply()
-    reply.on_cancel = lambda: reply.fail(ValueError("connection closed"))
+    reply.carrier = _Carrier(lambda: reply.fail(ValueError("connection closed")))
     reply.cancel()
     with pytest.raises(RequestCancelledError):
         reply.wait(0)
@@ -190,7 +220,7 @@ def test_the_far_side_cannot_answer_its_own_cancellation() -> None:
 async def test_cancelling_the_only_waiter_cancels_the_call() -> None:
     """Nobody waits any more: the work may stop."""
     reply, told = Reply(), asyncio.Event()
-    reply.on_cancel = told.set
+    reply.carrier = _Carrier(told.set)
     (task,) = await _waiting(reply, 1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -227,8 +257,9 @@ class _Watched(Reply):
         super().__init__()
         self.subscribed = threading.Event()
 
-    def _join(self, callback: Callable[[], None]) -> None:
-        super()._join(callback)
+    def join(self, callback: Callable[[], None]) -> None:
+        """And tell."""
+        super().join(callback)
         self.subscribed.set()
 
 

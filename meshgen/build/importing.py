@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from meshgen.build.resources import package_folder
+from meshgen.compat import is_rays
 from meshgen.errors import TargetError
 
 
@@ -62,7 +64,7 @@ def import_user_module(source: ModuleSource) -> ModuleType:
                 "packages; run this in the folder that holds it, or give the path of its file, "
                 "as in path/to/app.py:app"
             ) from exc
-        raise TargetError(_raised(source, exc)) from exc
+        raise TargetError(_raised(source, exc) + _hint(exc)) from exc
     except (Exception, SystemExit) as exc:
         raise TargetError(_raised(source, exc)) from exc
 
@@ -80,7 +82,7 @@ def user_traceback(error: BaseException) -> str:
 
 
 def _is_ours(filename: str) -> bool:
-    return Path(filename).is_relative_to(Path(__file__).parent) or filename.endswith(
+    return Path(filename).is_relative_to(package_folder()) or filename.endswith(
         "importlib/__init__.py"
     )
 
@@ -119,3 +121,9 @@ def _raised(source: ModuleSource, error: BaseException) -> str:
         f"{source.name} raised {type(error).__name__} while it was imported; "
         f"correct that and try again:\n\n{user_traceback(error)}"
     )
+
+
+def _hint(error: ModuleNotFoundError) -> str:
+    if not is_rays(error.name or ""):
+        return ""
+    return "\n\nThis is source for Ray: did you mean --ray-compat, which runs it on meshgen?"

@@ -12,6 +12,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from meshgen.build.importing import import_user_module, locate, user_traceback
+from meshgen.compat import install, is_rays
 from meshgen.errors import TargetError
 from meshgen.naming import ProtoName, ServiceName
 from meshgen.serve.deployment import Application, Deployment
@@ -23,18 +24,29 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """An application and where it came from: `source_root` is the folder that code is copied of."""
+    """An application and where it came from: `source_root` is the folder that code is copied of.
+
+    With `ray_compat`, its processes have to answer imports of `ray` too.
+    """
 
     application: Application
     app_name: str
     source_root: Path
     module: str
+    ray_compat: bool
 
 
-def load_target(target: str, arguments: Mapping[str, str] = _NOTHING, *, name: str = "") -> Loaded:
+def load_target(
+    target: str,
+    arguments: Mapping[str, str] = _NOTHING,
+    *,
+    name: str = "",
+    ray_compat: bool = False,
+) -> Loaded:
     """Load `module:attribute` or `path/to/file.py:attribute`.
 
     The attribute is an application, or a function of one parameter that builds one of `arguments`.
+    With `ray_compat`, imports of `ray` are answered with meshgen, from here on in this process.
 
     Raises:
         TargetError: It does not lead to an application, or nothing can be named after it.
@@ -46,6 +58,8 @@ def load_target(target: str, arguments: Mapping[str, str] = _NOTHING, *, name: s
             "as in app:app or path/to/app.py:app"
         )
     source = locate(reference)
+    if ray_compat:
+        install()
     module = import_user_module(source)
     application = _as_application(target, _find(module, attribute), arguments)
     return Loaded(
@@ -53,6 +67,7 @@ def load_target(target: str, arguments: Mapping[str, str] = _NOTHING, *, name: s
         app_name=_app_name(name, source.name, source.root),
         source_root=source.root,
         module=source.name,
+        ray_compat=ray_compat,
     )
 
 
@@ -94,6 +109,11 @@ def _as_application(target: str, found: Any, arguments: Mapping[str, str]) -> Ap
     if isinstance(found, Deployment):
         raise TargetError(
             f"{target} is a deployment that was not bound; did you mean {found.name}.bind()?"
+        )
+    if is_rays(type(found).__module__):
+        raise TargetError(
+            f"{target} is an object of Ray, which is installed here; did you mean --ray-compat, "
+            "which runs source for Ray on meshgen?"
         )
     if inspect.isfunction(found):
         return _from_builder(target, found, arguments)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from meshgen.build.certs import Identity, Owner
 from meshgen.build.problems import find_problems, working_dir_in
-from meshgen.build.requirements import UserRequirements, image_requirements
+from meshgen.build.requirements import UserRequirements, image_requirements, without
 from meshgen.build.variables import Variable, common_variables
 from meshgen.errors import BuildError
 from meshgen.graph import Graph, Node
@@ -88,6 +88,8 @@ class Plan:
     environments: tuple[Environment, ...]
     gateway: GatewayPlan
     owner: Owner
+    # Whether the processes answer imports of `ray` with meshgen.
+    ray_compat: bool
 
     @property
     def identities(self) -> list[Identity]:
@@ -113,15 +115,19 @@ class Plan:
         return next(variable for variable in self.variables if variable.name == name)
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913 - one for each thing that a plan follows from
     graph: Graph,
     *,
     source_root: Path,
     sources: Mapping[str, Path],
     user: UserRequirements,
     owner: Owner,
+    ray_compat: bool = False,
+    companions: Sequence[Graph] = (),
 ) -> Plan:
     """Decide everything about the mesh of a graph whose code is `sources`, by path below the root.
+
+    Services of `companions` are in it too, for all others to call.
 
     Raises:
         BuildError: The graph cannot be built; lists every reason.
@@ -130,8 +136,16 @@ def make_plan(
     if problems:
         raise BuildError(problems)
     project = ServiceName(graph.app)
-    chosen = _environments(project, graph.nodes, user.lines)
-    services = tuple(_service(graph, node, chosen, source_root) for node in graph.nodes)
+    # Where meshgen stands in Ray's place, no image needs a Ray.
+    unwanted = frozenset({"ray"} if ray_compat else ())
+    helpers = [node for companion in companions for node in companion.nodes]
+    chosen = _environments(project, [*helpers, *graph.nodes], user.lines, unwanted)
+    common = tuple(node.stub.service for node in helpers)
+    services = tuple(
+        _service(each, node, chosen, source_root, _Around(project, common * (each is graph)))
+        for each in (*companions, graph)
+        for node in each.nodes
+    )
     return Plan(
         app=graph.app,
         project=project,
@@ -144,19 +158,20 @@ def make_plan(
             uri=f"meshgen://{project}/{GATEWAY}",
         ),
         owner=owner,
+        ray_compat=ray_compat,
     )
 
 
 def _environments(
-    project: str, nodes: Sequence[Node], user: Sequence[str]
+    project: str, nodes: Sequence[Node], user: Sequence[str], unwanted: frozenset[str]
 ) -> dict[str, Environment]:
     """The environment of each service by its name; services that need the same share one."""
     python = ".".join(platform.python_version_tuple()[:2])
     made: dict[frozenset[str], Environment] = {}
     chosen = {}
     for node in nodes:
-        pip = _options(node).actor.pip
-        requirements = image_requirements(user, pip)
+        pip = without(unwanted, _options(node).actor.pip)
+        requirements = image_requirements(without(unwanted, user), pip)
         if frozenset(requirements) not in made:
             name = f"env-{node.stub.service}" if pip else "base"
             made[frozenset(requirements)] = Environment(
@@ -169,8 +184,20 @@ def _environments(
     return chosen
 
 
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What one service has around it: the whole mesh's name, and services that all may call."""
+
+    project: str
+    helpers: tuple[str, ...]
+
+
 def _service(
-    graph: Graph, node: Node, chosen: Mapping[str, Environment], source_root: Path
+    graph: Graph,
+    node: Node,
+    chosen: Mapping[str, Environment],
+    source_root: Path,
+    around: _Around,
 ) -> ServicePlan:
     options, name = _options(node), node.stub.service
     environment = chosen[name]
@@ -179,7 +206,7 @@ def _service(
     return ServicePlan(
         name=name,
         deployment=node.stub.id.name,
-        uri=f"meshgen://{ServiceName(graph.app)}/{name}",
+        uri=f"meshgen://{around.project}/{name}",
         proto=_proto(graph.app, node.stub.id.name),
         environment=environment,
         builds=next(key for key, value in chosen.items() if value is environment) == name,
@@ -190,7 +217,7 @@ def _service(
         stop_grace_s=_stop_grace(options),
         working_dir="/".join([APP_FOLDER, *(subfolder or ())]),
         env_vars=options.actor.env_vars,
-        depends_on=tuple(sorted(callees[callee] for callee in node.callees)),
+        depends_on=tuple(sorted((*around.helpers, *(callees[callee] for callee in node.callees)))),
     )
 
 

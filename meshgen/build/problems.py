@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from meshgen.build.requirements import problem_with
 from meshgen.build.resources import package_folder
@@ -14,20 +15,28 @@ from meshgen.errors import SerializationError
 from meshgen.graph import Graph, Node
 from meshgen.serve.options import ActorOptions
 from meshgen.spec import find_target
+from meshgen.tasks.service import declared_by
 
 
 def find_problems(graph: Graph, source_root: Path, sources: Mapping[str, Path]) -> list[str]:
     """One sentence for each thing that stands in the way, with the deployment it is about."""
-    return [
+    of_nodes = [
         f"{node.stub.id.name}: {problem}"
         for node in graph.nodes
         for problem in _of_node(node, source_root, sources)
     ]
+    of_tasks = {
+        f"{declared.func_or_class.__qualname__}: {problem}": None
+        for declared in declared_by(graph)
+        for problem in _of_code(declared.func_or_class, source_root, sources)
+    }
+    return [*of_nodes, *of_tasks]
 
 
 def _of_node(node: Node, source_root: Path, sources: Mapping[str, Path]) -> Iterator[str]:
     actor = node.application.deployment.deployment_options.actor
-    yield from _of_code(node, source_root, sources)
+    target = node.application.deployment.func_or_class
+    yield from _of_code(target, source_root, sources)
     yield from _of_env_vars(actor)
     yield from _of_working_dir(actor, source_root, sources)
     for line in actor.pip:
@@ -36,10 +45,12 @@ def _of_node(node: Node, source_root: Path, sources: Mapping[str, Path]) -> Iter
             yield f"pip of its runtime_env: {problem}"
 
 
-def _of_code(node: Node, source_root: Path, sources: Mapping[str, Path]) -> Iterator[str]:
+def _of_code(
+    target: Callable[..., Any], source_root: Path, sources: Mapping[str, Path]
+) -> Iterator[str]:
     """The class must be importable in a container: from the copied folder or a package."""
     try:
-        path = find_target(node.application.deployment.func_or_class).path
+        path = find_target(target).path
     except SerializationError as exc:
         yield str(exc)
         return

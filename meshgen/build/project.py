@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -36,6 +36,7 @@ from meshgen.build.wheel import wheel_bytes
 from meshgen.errors import BuildError
 from meshgen.graph import Graph, build_graph
 from meshgen.spec import MeshSpec, app_spec, mesh_json, service_files, service_specs, to_json
+from meshgen.tasks.service import task_graph, uses_tasks
 
 # Who containers run as where the builder is root, as images must not run as root.
 _CONTAINER_USER = 10001
@@ -75,9 +76,16 @@ class Built:
 
 
 def build_project(
-    loaded: Loaded, out: Path, *, force: bool = False, progress: Progress = lambda step: None
+    loaded: Loaded,
+    out: Path,
+    *,
+    force: bool = False,
+    tasks: bool = False,
+    progress: Progress = lambda step: None,
 ) -> Built:
     """Write the mesh of an application to a folder, all or nothing.
+
+    With the task service if the application declares tasks, or with `tasks`.
 
     Raises:
         BuildError: It cannot be built, or the folder holds something else; lists every reason.
@@ -85,15 +93,18 @@ def build_project(
     progress("planning")
     inputs = _read_inputs(loaded, out.resolve())
     sources = source_files(loaded.source_root, without=[inputs.folder.path])
+    companions = [task_graph()] if tasks or uses_tasks(inputs.graph) else []
     plan = make_plan(
         inputs.graph,
         source_root=loaded.source_root,
         sources=sources,
         user=inputs.user,
         owner=container_user(),
+        ray_compat=loaded.ray_compat,
+        companions=companions,
     )
     progress("generating protos, images and services")
-    files, build_id = _all_files(inputs.graph, plan, sources)
+    files, build_id = _all_files([*companions, inputs.graph], plan, sources)
     folder = inputs.folder
     if not force:
         check_replaceable(folder, files)
@@ -153,11 +164,16 @@ def _check_apart(out: Path, source_root: Path) -> None:
 
 
 def _all_files(
-    graph: Graph, plan: Plan, sources: Mapping[str, Path]
+    graphs: Sequence[Graph], plan: Plan, sources: Mapping[str, Path]
 ) -> tuple[dict[str, Content], str]:
-    """Every generated file but certificates, and the id of what goes into the images."""
-    applications = mesh_json(MeshSpec(apps={graph.app: app_spec(graph, "/")}))
-    content = _image_files(graph, plan, sources)
+    """Every generated file but certificates, and the id of what goes into the images.
+
+    The last graph is the application's.
+    """
+    graph = graphs[-1]
+    helpers = {each.app: app_spec(each, None) for each in graphs[:-1]}
+    applications = mesh_json(MeshSpec(apps={graph.app: app_spec(graph, "/"), **helpers}))
+    content = _image_files(graphs, plan, sources)
     build_id = _build_id(content, to_json(applications))
     rendered = Renderer(plan=plan, build_id=build_id, mermaid=mermaid(graph)).files()
     content |= {name: text.encode() for name, text in rendered.items()}
@@ -167,7 +183,9 @@ def _all_files(
     return content | {MANIFEST: to_json(manifest)}, build_id
 
 
-def _image_files(graph: Graph, plan: Plan, sources: Mapping[str, Path]) -> dict[str, Content]:
+def _image_files(
+    graphs: Sequence[Graph], plan: Plan, sources: Mapping[str, Path]
+) -> dict[str, Content]:
     files: dict[str, Content] = {f"app/{name}": path for name, path in sources.items()}
     files[f"vendor/{WHEEL}"] = wheel_bytes()
     files["images/probe.py"] = (resource("docker") / "probe.py").read_bytes()
@@ -175,7 +193,8 @@ def _image_files(graph: Graph, plan: Plan, sources: Mapping[str, Path]) -> dict[
         place = f"images/{environment.name}"
         files[f"{place}/Dockerfile"] = dockerfile(environment).encode()
         files[f"{place}/requirements.txt"] = requirements_text(environment).encode()
-    for spec, service in zip(service_specs(graph), plan.services, strict=True):
+    specs = [spec for graph in graphs for spec in service_specs(graph)]
+    for spec, service in zip(specs, plan.services, strict=True):
         place = f"services/{service.name}"
         files[f"{place}/requirements.txt"] = requirements_text(service.environment).encode()
         files |= {f"{place}/{name}": data for name, data in service_files(spec).items()}

@@ -15,6 +15,7 @@ RUNTIME = (
     "cloudpickle",
     "grpcio",
     "grpcio-health-checking",
+    "prometheus-client",
     "protobuf",
     "starlette",
     "uvicorn",
@@ -89,6 +90,11 @@ def name_of(line: str) -> str:
     """The normalised name of a requirement; empty if it begins with none."""
     found = _NAME.match(line)
     return "" if found is None else re.sub(r"[-_.]+", "-", found[0]).lower()
+
+
+def without(names: frozenset[str], lines: Sequence[str]) -> tuple[str, ...]:
+    """The lines that ask for none of these packages."""
+    return tuple(line for line in lines if name_of(line) not in names)
 
 
 def image_requirements(user: Sequence[str], pip: Sequence[str] = ()) -> tuple[str, ...]:

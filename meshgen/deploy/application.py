@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from meshgen.deploy.child import Child, Command
 from meshgen.deploy.folder import MeshFolder, child_environment
@@ -20,6 +21,7 @@ from meshgen.serve.schema import (
     ReplicaState,
     ReplicaStatus,
 )
+from meshgen.settings import leaving_mark
 from meshgen.spec import AppSpec, ServiceSpec
 
 logger = logging.getLogger("meshgen")
@@ -55,6 +57,8 @@ class Service:
                     pid=child.pid,
                     restarts=child.restarts,
                     last_error=child.last_error,
+                    stored_values=child.facts.get("stored_values", 0),
+                    stored_bytes=child.facts.get("stored_bytes", 0),
                 )
                 for child in self.children
             ),
@@ -180,5 +184,10 @@ class Nursery:
             self.on_line,
             self.on_change,
             # A process that was killed leaves its socket behind, which nobody may find.
-            clean_up=lambda: socket.unlink(missing_ok=True),
+            clean_up=lambda: _forget(socket),
         )
+
+
+def _forget(socket: Path) -> None:
+    for path in (socket, leaving_mark(socket)):
+        path.unlink(missing_ok=True)

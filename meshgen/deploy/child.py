@@ -133,6 +133,7 @@ class Child:
 
     async def _run_once(self) -> None:
         """Start the process and follow it to its end."""
+        self.facts.clear()
         self._set(ReplicaState.STARTING)
         read_end, write_end = os.pipe()
         reports = asyncio.create_task(self._follow_reports(read_end))

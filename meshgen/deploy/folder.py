@@ -31,6 +31,7 @@ class MeshFolder:
         _remove_abandoned(Path(parent))
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         (self.path / _OWNER).write_text(str(os.getpid()))
+        (self.path / "values").mkdir()
 
     @property
     def mesh_file(self) -> Path:
@@ -61,7 +62,9 @@ class MeshFolder:
 
     def settings(self, **given: object) -> Settings:
         """Settings of a process of this mesh."""
-        common = Settings(mesh_file=self.mesh_file, resolver=self.resolver)
+        common = Settings(
+            mesh_file=self.mesh_file, resolver=self.resolver, spill_dir=self.path / "values"
+        )
         return replace(common, **given)  # type: ignore[arg-type]  # fields of Settings
 
     def remove(self) -> None:

@@ -11,6 +11,7 @@ from meshgen.deploy.console import print_line
 from meshgen.deploy.local import LocalMesh
 from meshgen.graph import Graph
 from meshgen.serve.config import HTTPOptions
+from meshgen.tasks.service import uses_tasks
 
 
 async def run_in_foreground(
@@ -18,8 +19,12 @@ async def run_in_foreground(
     http: HTTPOptions,
     route_prefix: str | None,
     on_ready: Callable[[str | None], None],
+    *,
+    tasks: bool = False,
 ) -> None:
     """Run an application until Ctrl-C or SIGTERM; a second one stops it without draining.
+
+    With the task service if the application declares tasks, or with `tasks`.
 
     Raises:
         DeployError: A constructor failed, or the HTTP port is taken.
@@ -28,7 +33,7 @@ async def run_in_foreground(
     signals = _Signals()
     mesh = LocalMesh(http, print_line)
     try:
-        deploying = asyncio.create_task(mesh.deploy(graph, route_prefix))
+        deploying = asyncio.create_task(_deploy(mesh, graph, route_prefix, tasks))
         await signals.first_of(deploying)
         if deploying.done():
             deploying.result()
@@ -39,6 +44,12 @@ async def run_in_foreground(
             await asyncio.gather(deploying, return_exceptions=True)
     finally:
         await _close(mesh, signals)
+
+
+async def _deploy(mesh: LocalMesh, graph: Graph, route_prefix: str | None, tasks: bool) -> None:
+    if tasks or uses_tasks(graph):
+        await mesh.start_tasks()
+    await mesh.deploy(graph, route_prefix)
 
 
 class _Signals:

@@ -21,6 +21,8 @@ from meshgen.serve.schema import (
     ServeStatus,
 )
 from meshgen.spec import MeshSpec, app_spec, service_specs
+from meshgen.tasks.home import TASKS
+from meshgen.tasks.service import local_replicas, task_graph
 
 _GATEWAY = "meshgen.runtime.gateway"
 
@@ -39,6 +41,7 @@ class LocalMesh:
         self._changed = asyncio.Condition()
         self._notices: set[asyncio.Task[None]] = set()
         self._next_id = 0
+        self._starting_tasks = asyncio.Lock()
         self._on_line = on_line
         self._nursery = Nursery(
             folder=self.folder,
@@ -95,6 +98,17 @@ class LocalMesh:
         self._failed.pop(graph.app, None)
         if old is not None:
             await old.stop()
+
+    async def start_tasks(self) -> None:
+        """Add the task service, unless it is there.
+
+        Raises:
+            OptionError: The number of its replicas is none.
+            DeployError: It did not start.
+        """
+        async with self._starting_tasks:
+            if TASKS.app not in self._apps:
+                await self.deploy(task_graph(local_replicas()), None)
 
     async def _start(self, app: LocalApplication) -> None:
         app.start()
@@ -183,7 +197,11 @@ class LocalMesh:
         """Stop the gateway, then every application, and remove the folder."""
         if self._gateway is not None:
             await self._gateway.stop(at_once=at_once)
+        tasks = self._apps.pop(TASKS.app, None)
         await asyncio.gather(*(app.stop(at_once=at_once) for app in self._apps.values()))
+        if tasks is not None:
+            # Nobody waits for them any more.
+            await tasks.stop(at_once=True)
         for descriptor in self._lifeline:
             os.close(descriptor)
         if self._listener is not None:

@@ -115,6 +115,10 @@ class PayloadStore:
         kept.taken.set()
         return kept.payload
 
+    def keep(self, payload_id: str) -> None:
+        """Keep it however long it takes: it is dropped by who parked it if nobody comes."""
+        self._kept[payload_id].timer.cancel()
+
     async def until_taken(self, payload_id: str) -> None:
         """Keep it until somebody takes it, and wait for that."""
         if payload_id in self._kept:

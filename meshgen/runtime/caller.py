@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
+from sys import modules
 from typing import Any
 
-from meshgen.errors import NotServingError
+from meshgen import raybridge
+from meshgen.errors import MeshError, NotServingError
 from meshgen.items import ItemBuffer
 from meshgen.loopmail import LoopMail
-from meshgen.reply import Reply
-from meshgen.runtime import codec
-from meshgen.runtime.calls import PendingCall, StreamCall, UnaryCall
+from meshgen.objectref import ByValue, ObjectRef
+from meshgen.passedstream import PassedStream
+from meshgen.reply import Kept, Reply
+from meshgen.runtime import codec, frames
+from meshgen.runtime.calls import Dispatcher, PendingCall, passable
+from meshgen.runtime.driverstore import driver_store, driver_stub
+from meshgen.runtime.holds import Holds
 from meshgen.runtime.meshfile import MeshFile
 from meshgen.runtime.network import Network
 from meshgen.runtime.router import Router
+from meshgen.runtime.streamcall import StreamCall
+from meshgen.runtime.unarycall import UnaryCall
+from meshgen.serve.context import process, scoped_store
 from meshgen.serve.response import DeploymentResponse
 from meshgen.spec import MeshSpec
 from meshgen.stub import DeploymentStub
-from meshgen.types import DeploymentID, RequestContext
+from meshgen.types import DeploymentID, Payload, RequestContext, Store, Token
 
 Arguments = tuple[Sequence[Any], Mapping[str, Any]]
 
@@ -42,8 +52,13 @@ class MeshCaller:
         self._mail = LoopMail(self._loop)
         self._thread = threading.get_ident()
         self._routers: dict[DeploymentID, Router] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.holds = Holds(network, self._owner, self)
+        # Where this process keeps values, if it has no replica for that.
+        self._store: Store | None = None
+        self._opening = asyncio.Lock()
+        self._exits = AsyncExitStack()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> MeshCaller:
         return self
@@ -54,6 +69,8 @@ class MeshCaller:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.holds.close()
+        await self._exits.aclose()
         await asyncio.gather(*(router.close() for router in self._routers.values()))
 
     def submit(
@@ -66,7 +83,7 @@ class MeshCaller:
     ) -> None:
         """Queue a unary call and return at once; `reply` gets the outcome."""
         call = UnaryCall(stub.id, method, context, self, reply)
-        reply.on_cancel = call.abandon
+        reply.carrier = call
         self._begin(stub, arguments, call)
 
     def open_stream(
@@ -83,11 +100,18 @@ class MeshCaller:
         self._begin(stub, arguments, call)
 
     def _begin(self, stub: DeploymentStub, arguments: Arguments, call: PendingCall) -> None:
-        """Pickle the arguments here and now, or as soon as the responses among them are there."""
-        if _has_response(arguments):
-            self.post(self._start_when_resolved, stub, arguments, call)
-            return
-        call.arguments = codec.encode_arguments(arguments)
+        """Pickle the arguments here and now; responses among them become references."""
+        if raybridge.REAL_RAY in modules:
+            arguments = raybridge.marked(arguments, self)
+        has_responses = _has_response(arguments)
+        if has_responses:
+            arguments = _marked(arguments)
+        call.arguments = codec.encode_arguments(arguments, has_responses=has_responses)
+        for each in call.arguments.references:
+            if isinstance(each.reply, PassedStream):
+                each.reply.claim()
+        if call.context.is_served:
+            call.context.shared_calls().add(call)
         if threading.get_ident() == self._thread:
             self._start(stub, call)
         else:
@@ -109,32 +133,19 @@ class MeshCaller:
 
     def _start(self, stub: DeploymentStub, call: PendingCall) -> None:
         router = self._routers.get(stub.id) or self._router(stub)
-        if not call.is_over():
-            router.submit(call)
-
-    def _start_when_resolved(
-        self, stub: DeploymentStub, arguments: Arguments, call: PendingCall
-    ) -> None:
-        if call.context.deadline is not None:
-            call.watch_deadline(self._loop, call.context.deadline)
-        task = self._loop.create_task(self._resolve(stub, arguments, call))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _resolve(self, stub: DeploymentStub, arguments: Arguments, call: PendingCall) -> None:
-        """Put values in place of the responses among the arguments, all waited for at once."""
-        args, kwargs = arguments
-        try:
-            values = await asyncio.gather(*(_value(v) for v in (*args, *kwargs.values())))
-            named = dict(zip(kwargs, values[len(args) :], strict=True))
-            call.arguments = codec.encode_arguments((tuple(values[: len(args)]), named))
-        except asyncio.CancelledError:
-            call.fail(NotServingError(f"the mesh that {call.target} belongs to was shut down"))
-            raise
-        except BaseException as exc:  # user code: whatever the awaited calls raised
-            call.fail(exc)
+        if call.is_over():
             return
-        self._start(stub, call)
+        dispatcher: Dispatcher = router
+        if stub.place is not None:
+            dispatcher = router.pinned
+            router.pinned.queue_up(call, stub.place)
+        if call.arguments.references:
+            if call.context.deadline is not None:
+                call.watch_deadline(self._loop, call.context.deadline)
+            call.dispatcher = dispatcher
+            call.set_out()
+        else:
+            dispatcher.submit(call)
 
     def _router(self, stub: DeploymentStub) -> Router:
         router = self._routers.get(stub.id)
@@ -150,6 +161,81 @@ class MeshCaller:
         """The applications of the mesh, as they are now."""
         return self._mesh.current()
 
+    def borrow(self, token: Token) -> Kept:
+        """A value that somebody else keeps."""
+        return self.holds.borrow(token)
+
+    def put(self, value: Any, reply: Reply) -> None:
+        """Keep a value for others, too; `reply` ends with it."""
+        payload = codec.encode(value)
+        store = scoped_store.get() or process.store
+        if payload.references or (store is None and frames.is_large(payload)):
+            reply.carrier = _Putting(reply)
+            self.post(self._spawn, partial(self._put, payload, store, reply), reply)
+            return
+        if store is not None and frames.is_large(payload):
+            reply.kept = store.keep(payload)
+        reply.resolve(payload, codec.decode)
+
+    async def _put(self, payload: Payload, store: Store | None, reply: Reply) -> None:
+        try:
+            await passable(payload.references)
+            if frames.is_large(payload):
+                reply.kept = (store or await self._own_store()).keep(payload)
+            reply.resolve(payload, codec.decode)
+        except MeshError as exc:
+            reply.fail(exc)
+
+    def put_later(self, make: Callable[[], Coroutine[Any, Any, Any]], reply: Reply) -> None:
+        """As `put`, of what the coroutine returns; `reply` fails with what it raises."""
+        store = scoped_store.get() or process.store
+        if reply.carrier is None:
+            reply.carrier = _Putting(reply)
+        self.post(self._spawn, partial(self._put_later, make, store, reply), reply)
+
+    async def _put_later(
+        self, make: Callable[[], Coroutine[Any, Any, Any]], store: Store | None, reply: Reply
+    ) -> None:
+        try:
+            # It may be large, and was pickled by somebody else before.
+            payload = await asyncio.to_thread(codec.encode, await make())
+        except Exception as exc:  # user code: what makes the value, and pickling
+            reply.fail(exc)
+        else:
+            await self._put(payload, store, reply)
+
+    async def _own_store(self) -> Store:
+        """Opened by the first value that is put here."""
+        async with self._opening:
+            if self._store is None:
+                self._store = await self._exits.enter_async_context(
+                    driver_store(self._network, self)
+                )
+        return self._store
+
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]], reply: Reply) -> None:
+        """Do what ends a reply."""
+        if self._closed:
+            reply.fail(NotServingError("the mesh was shut down"))
+            return
+        task = self._loop.create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._settle, reply))
+
+    def _settle(self, reply: Reply, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        # Said here: one that is cancelled before it has begun runs no line of its own.
+        if task.cancelled():
+            reply.fail(NotServingError("the mesh was shut down"))
+
+    def _owner(self, owner: DeploymentID) -> DeploymentStub:
+        """The stub of who keeps a value."""
+        return driver_stub(owner) or self.find(owner)
+
+    async def replica_ids(self, stub: DeploymentStub) -> list[str]:
+        """The replicas that take calls now, in order; waits for the first."""
+        return await self._router(stub).pinned.replica_ids()
+
     def find(self, target: DeploymentID) -> DeploymentStub:
         """The stub of a deployment by name."""
         return self._mesh.current().find(target)
@@ -159,16 +245,38 @@ class MeshCaller:
         return self._mesh.current().ingress_of(app)
 
 
+class _Putting:
+    """A value on its way to the store."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def abandon(self) -> None:
+        """It goes with its last reference."""
+
+    def keep(self, ready: Callable[[], None]) -> None:
+        """Calls back once it is there."""
+        self._reply.add_done_callback(ready)
+
+
+_RESPONSES = frozenset((DeploymentResponse, ObjectRef))
+
+
 def _has_response(arguments: Arguments) -> bool:
     args, kwargs = arguments
     for value in args:
-        if isinstance(value, DeploymentResponse):
+        if type(value) in _RESPONSES:
             return True
-    return bool(kwargs) and any(isinstance(v, DeploymentResponse) for v in kwargs.values())
+    return bool(kwargs) and any(type(value) in _RESPONSES for value in kwargs.values())
 
 
-async def _value(argument: Any) -> Any:
-    # Shielded: one response may be an argument of many calls, and one that is cancelled is one.
+def _marked(arguments: Arguments) -> Arguments:
+    """Arguments with a mark in the place of each response of which the value is meant."""
+    args, kwargs = arguments
+    return tuple(map(_mark, args)), {name: _mark(value) for name, value in kwargs.items()}
+
+
+def _mark(argument: Any) -> Any:
     if isinstance(argument, DeploymentResponse):
-        return await asyncio.shield(argument)
-    return argument
+        return ByValue(argument)
+    return ByValue(argument.reply) if isinstance(argument, ObjectRef) else argument

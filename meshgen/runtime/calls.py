@@ -5,22 +5,39 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import aclosing
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
-from meshgen.errors import DeadlineError, MeshError, ReplicaLostError, UnavailableError
-from meshgen.items import ItemBuffer
-from meshgen.reply import Reply
-from meshgen.runtime import codec, frames
+from meshgen.errors import (
+    ActorDiedError,
+    DeadlineError,
+    MeshError,
+    NotServingError,
+    ObjectLostError,
+    ReplicaLostError,
+    UnavailableError,
+)
+from meshgen.objectref import Passed
+from meshgen.reply import wake_on
+from meshgen.runtime import frames
+from meshgen.runtime.heldvalue import Lease, leases
+from meshgen.runtime.holds import Holds
 from meshgen.runtime.peer import Peer
-from meshgen.runtime.session import ERROR
-from meshgen.types import Call, DeploymentID, Payload, RequestContext
+from meshgen.types import (
+    Call,
+    DeploymentID,
+    Place,
+    RequestContext,
+)
 from meshgen.v1 import mesh_pb2 as pb
 
 
 class Dispatcher(Protocol):
     """Who finds a replica for a call."""
+
+    def submit(self, call: PendingCall) -> None:
+        """Find one."""
 
     def again(self, call: PendingCall, peer: Peer) -> None:
         """`peer` did not start the call: find another, or wait."""
@@ -29,11 +46,20 @@ class Dispatcher(Protocol):
         """Nobody waits for a call that no replica has."""
 
 
-class Poster(Protocol):
-    """Who does things on the mesh's loop."""
+class Line(Protocol):
+    """Where a call waits for those before it."""
 
-    def post(self, function: Callable[[], None]) -> None:
-        """Do it there, from whichever thread."""
+    def moved_on(self, call: PendingCall) -> None:
+        """It has left, or has ended."""
+
+
+class Home(Protocol):
+    """The process's caller, as its calls see it."""
+
+    holds: Holds
+
+    def post(self, function: Callable[..., None], *args: Any) -> None:
+        """Do something on the mesh's loop, from whichever thread."""
 
 
 class PendingCall(Call, ABC):
@@ -45,19 +71,29 @@ class PendingCall(Call, ABC):
 
     # Once it is there: who finds a replica for it.
     dispatcher: Dispatcher | None = None
+    # Where it must go, if only one replica can answer it, and its place in the order until it left.
+    place: Place | None = None
+    line: Line | None = None
+    number = 0
     # Until they are set on the instance: most calls never need most of them.
     _peer: Peer | None = None
     _call_id = 0
     _task: asyncio.Task[None] | None = None
     _timer: asyncio.TimerHandle | None = None
+    # Responses that the arguments refer to and that have no replica yet.
+    _unready = 0
+    # The values that the replica was told to fetch.
+    _fetches: Sequence[str] = ()
+    # What it was told of stays there until the call has ended, wherever else it goes.
+    _leases: Sequence[Lease] = ()
 
     def __init__(
-        self, target: DeploymentID, method: str, context: RequestContext, poster: Poster
+        self, target: DeploymentID, method: str, context: RequestContext, home: Home
     ) -> None:
         self.target = target
         self.method = method
         self.context = context
-        self._poster = poster
+        self._home = home
 
     @abstractmethod
     def answered(self, frame: pb.Frame) -> None:
@@ -76,23 +112,103 @@ class PendingCall(Call, ABC):
         if self._timer is None:
             self._timer = loop.call_at(deadline, self.expire)
 
-    def _forget_deadline(self) -> None:
+    def _ended(self) -> None:
+        """Neither its deadline nor its request has to end this call any more."""
         if self._timer is not None:
             self._timer.cancel()
+        if self.context.calls is not None:
+            self.context.calls.discard(self)
+        if self.line is not None:
+            self.line.moved_on(self)
 
     def expire(self) -> None:
         """The deadline has passed."""
         if not self.is_over():
-            self.cancel()
+            # First: who waits for this call's outcome is to find it.
             self.fail(DeadlineError(f"{self.target} gave no result before the call's deadline"))
+            self.cancel()
+
+    def set_out(self) -> None:
+        """Go to the dispatcher, once all that the arguments refer to can go along.
+
+        A value has to be made before: a small one is here then, a large one where it was made. A
+        reference needs to know where its value will be.
+        """
+        unready = [each for each in self.arguments.references if not _is_ready(each)]
+        if unready:
+            self._unready = len(unready)
+            for each in unready:
+                self._wait_for(each)
+        elif not self._failed_upstream() and not self.is_over():
+            assert self.dispatcher is not None
+            self.dispatcher.submit(self)
+
+    def _wait_for(self, passed: Passed) -> None:
+        carrier = passed.reply.carrier
+        if passed.by_value:
+            passed.reply.when_settled(self._tell_ready_here)
+        elif carrier is None:  # it has ended in this moment, in another thread
+            self._tell_ready_here()
+        else:
+            try:
+                carrier.keep(self._tell_ready_here)
+            except NotServingError as exc:  # a response of another mesh, which is gone
+                self.fail(exc)
+
+    def _tell_ready_here(self) -> None:
+        """From whichever thread; a response of another mesh brings word on that one's."""
+        with suppress(NotServingError):  # this mesh is gone: that must not hurt the other
+            self._home.post(self._one_is_ready)
+
+    def _one_is_ready(self) -> None:
+        self._unready -= 1
+        if self.is_over():
+            return
+        if self._unready:
+            self._failed_upstream()  # then the others do not matter
+        else:
+            self.set_out()
+
+    def _failed_upstream(self) -> bool:
+        """Whether a value that this call needs has failed, and the call with it."""
+        for each in self.arguments.references:
+            if each.by_value and (error := each.reply.error) is not None:
+                if isinstance(error, ReplicaLostError):
+                    error = ObjectLostError(f"{self.target} was not called: {error}")
+                self.fail(error)
+                return True
+        return False
 
     def launch(self, peer: Peer) -> None:
         """Send the call to a replica."""
+        if self.arguments.references:
+            if self._failed_upstream():
+                return
+            if not all(map(_is_ready, self.arguments.references)):
+                self.set_out()
+                return
+            self._fetches = fetches(self.arguments.references)
+            self._leases = leases(self.arguments.references)
         self._peer = peer
         if frames.is_large(self.arguments):
             self._beside(peer, self._upload(peer))
         else:
-            self._call_id = peer.session.request(self, self)
+            self._leave(peer)
+
+    def _leave(self, peer: Peer, payload_id: str = "") -> None:
+        self._call_id = peer.session.request(self, self, payload_id)
+        if self._fetches:
+            # It takes no slot there before it has its values.
+            peer.session.waiting.add(self._call_id)
+        if self.line is not None:
+            self.line.moved_on(self)
+
+    def _is_stale(self, failure: pb.Failure) -> bool:
+        """Whether a value was not where the call said, because it has moved: ask again."""
+        if failure.kind != pb.FAILURE_KIND_LOST or not self._fetches:
+            return False
+        references = self.arguments.references
+        return not all(map(_is_ready, references)) or fetches(references) != self._fetches
 
     async def _upload(self, peer: Peer) -> None:
         try:
@@ -113,18 +229,24 @@ class PendingCall(Call, ABC):
         if peer.closed:
             self._again(peer)
         else:
-            self._call_id = peer.session.request(self, self, payload_id)
+            self._leave(peer, payload_id)
+
+    @abstractmethod
+    def give_up(self) -> None:
+        """The request that made this call was cancelled; from any thread."""
 
     def abandon(self) -> None:
         """Nobody waits any more; from any thread."""
-        self._poster.post(self.cancel)
+        self._home.post(self.cancel)
 
     def cancel(self) -> None:
         """Tell the replica, or stop what has not left."""
-        self._forget_deadline()
+        self._ended()
         if self._peer is None:
             if self.dispatcher is not None:
                 self.dispatcher.forget(self)
+                # Streams among the arguments have lost the one who would have read them.
+                self.arguments.references = ()
             return
         if self._task is not None:
             self._task.cancel()
@@ -147,12 +269,14 @@ class PendingCall(Call, ABC):
 
     def lost(self) -> None:
         """The connection ended while the call was there."""
-        self.fail(
-            ReplicaLostError(
-                f"the connection to {self.target} ended while it ran the call, "
-                "which may have run in part or in full"
-            )
+        what = (
+            f"the connection to {self.target} ended while it ran the call, "
+            "which may have run in part or in full"
         )
+        if self.place is None:
+            self.fail(ReplicaLostError(what))
+        else:
+            self.fail(ActorDiedError(f"{self.place.resident} is lost: {what}"))
 
     def _ran_at(self) -> Peer:
         """The peer that has answered: it is not full any more."""
@@ -174,7 +298,7 @@ class PendingCall(Call, ABC):
         if self._task is task:  # not one that another peer was given in the meantime
             self._task = None
             if self.is_over():
-                self._forget_deadline()
+                self._ended()
             else:
                 self._settle_early(task)
         peer.changed()
@@ -188,119 +312,23 @@ class PendingCall(Call, ABC):
             self.fail(error)
 
 
-class UnaryCall(PendingCall):
-    """A call with one result."""
-
-    stream = False
-
-    def __init__(
-        self,
-        target: DeploymentID,
-        method: str,
-        context: RequestContext,
-        poster: Poster,
-        reply: Reply,
-    ) -> None:
-        super().__init__(target, method, context, poster)
-        self._reply = reply
-
-    def answered(self, frame: pb.Frame) -> None:
-        """The outcome came, or word of where to fetch it."""
-        peer = self._ran_at()
-        if frame.payload.payload_id:
-            self._beside(peer, self._fetch(peer, frame.payload.payload_id))
-            return
-        self._forget_deadline()
-        if frame.kind == ERROR:
-            self._reply.fail(codec.decode_failure(frame.failure))
-        else:
-            self._reply.resolve(frames.read_payload(frame.payload), codec.decode)
-
-    async def _fetch(self, peer: Peer, payload_id: str) -> None:
-        try:
-            self._reply.resolve(await peer.fetch(payload_id), codec.decode)
-        except MeshError as exc:
-            self._reply.fail(exc)
-
-    def fail(self, error: BaseException) -> None:
-        """End the call with an error."""
-        self._forget_deadline()
-        self._reply.fail(error)
-
-    def is_over(self) -> bool:
-        """Whether the outcome is here."""
-        return self._reply.done
+def _is_ready(passed: Passed) -> bool:
+    """Whether it can go along with a call at this moment."""
+    return passed.reply.settled if passed.by_value else passed.reply.passable
 
 
-class StreamCall(PendingCall):
-    """A call of a generator.
+def fetches(references: Sequence[Passed]) -> list[str]:
+    """The ids of the values that a call waits for at its replica."""
+    tokens = [each.reply.token for each in references if each.by_value]
+    return [token.value_id for token in tokens if token is not None]
 
-    The items that are ready first come over the link: a short stream ends with them. The rest comes
-    by an RPC of its own, whose flow control lets a slow consumer hold back the producer.
-    """
 
-    stream = True
-
-    def __init__(
-        self,
-        target: DeploymentID,
-        method: str,
-        context: RequestContext,
-        poster: Poster,
-        items: ItemBuffer,
-    ) -> None:
-        super().__init__(target, method, context, poster)
-        self._items = items
-
-    def answered(self, frame: pb.Frame) -> None:
-        """The first items came, or an error in their place."""
-        peer = self._ran_at()
-        if frame.stream_id or any(item.payload_id for item in frame.items):
-            self._beside(peer, self._read(peer, frame))
-            return
-        self._forget_deadline()
-        if frame.kind == ERROR:
-            self._items.end(codec.decode_failure(frame.failure))
-        else:
-            self._items.put([frames.read_payload(item) for item in frame.items], codec.decode)
-            self._items.end()
-
-    async def _read(self, peer: Peer, first: pb.Frame) -> None:
-        try:
-            await self._pass_on(peer, first.items)
-            if first.stream_id:
-                await self._read_on(peer, first.stream_id)
-        except MeshError as exc:
-            self._items.end(exc)
-            peer.session.cancel(self._call_id)
-        else:
-            self._items.end()
-
-    async def _read_on(self, peer: Peer, stream_id: str) -> None:
-        async with aclosing(peer.read_on(stream_id)) as messages:
-            async for message in messages:
-                if message.HasField("failure"):
-                    self._items.end(codec.decode_failure(message.failure))
-                    return
-                await self._pass_on(peer, message.items)
-
-    async def _pass_on(self, peer: Peer, items: Sequence[pb.Payload]) -> None:
-        """Hand items over, and wait until they are taken before more are read."""
-        payloads = [await self._payload(peer, item) for item in items]
-        self._items.put(payloads, codec.decode)
-        await self._items.drained()
-
-    async def _payload(self, peer: Peer, item: pb.Payload) -> Payload:
-        return await peer.fetch(item.payload_id) if item.payload_id else frames.read_payload(item)
-
-    def fail(self, error: BaseException) -> None:
-        """End the call with an error."""
-        self._forget_deadline()
-        self._items.end(error)
-
-    def is_over(self) -> bool:
-        """Whether the stream has ended."""
-        return self._items.ended
+async def passable(references: Sequence[Passed]) -> None:
+    """Wait until each response that is passed on has a replica or has ended."""
+    for each in references:
+        carrier = each.reply.carrier
+        if not each.reply.passable and carrier is not None:
+            await wake_on(carrier.keep)
 
 
 def no_replica(target: str, seconds: float, reason: str) -> UnavailableError:

@@ -5,23 +5,28 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from sys import modules
 from typing import Any
 
 import cloudpickle
 
 import meshgen
+from meshgen import raybridge
 from meshgen.errors import (
     DeadlineError,
     MeshError,
+    ObjectLostError,
     RemoteError,
     RemoteTraceback,
     RequestCancelledError,
     SerializationError,
     UnavailableError,
 )
+from meshgen.objectref import Passed, by_hand, this_thread
 from meshgen.types import Payload
 from meshgen.v1 import mesh_pb2 as pb
 
@@ -36,41 +41,70 @@ def encode(value: Any) -> Payload:
     Raises:
         SerializationError: Neither can.
     """
+    if raybridge.REAL_RAY in modules:
+        raybridge.notice()
     buffers: list[pickle.PickleBuffer] = []
     try:
         data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-    except SerializationError:
-        raise
     except Exception:
-        return _encode_by_value(value)
+        return _encode_carefully(value)
     # What lives in __main__ pickles by reference without an error, and is missing elsewhere.
-    if b"__main__" in data:
-        return _encode_by_value(value)
-    # Copied: the value's owner may change it as soon as we return.
-    return Payload(data, [bytes(buffer.raw()) for buffer in buffers])
+    if by_hand or b"__main__" in data:
+        return _encode_carefully(value)
+    return Payload(data, [bytes(buffer.raw()) for buffer in buffers]) if buffers else Payload(data)
 
 
-def _encode_by_value(value: Any) -> Payload:
-    buffers: list[pickle.PickleBuffer] = []
+def _encode_carefully(value: Any) -> Payload:
+    """Pickle a value with notes of the responses in it."""
+    by_hand.discard(threading.get_ident())
+    outer = this_thread.found
     try:
-        data = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+        return _encode_with_notes(value, pickle.dumps)
+    except _Unfit:
+        return _encode_with_notes(value, cloudpickle.dumps)
+    finally:
+        this_thread.found = outer
+
+
+class _Unfit(Exception):
+    """C pickle cannot do it, or it would be missing elsewhere."""
+
+
+def _encode_with_notes(value: Any, dumps: Callable[..., bytes]) -> Payload:
+    buffers: list[pickle.PickleBuffer] = []
+    found: dict[tuple[int, bool], Passed] = {}
+    this_thread.found = found
+    try:
+        data = dumps(value, protocol=5, buffer_callback=buffers.append)
     except SerializationError:
         raise
     except Exception as exc:
+        if dumps is pickle.dumps:
+            raise _Unfit from exc
         raise SerializationError(
             f"a value of type {type(value).__name__} cannot be pickled: {exc}"
         ) from exc
-    return Payload(data, [bytes(buffer.raw()) for buffer in buffers])
+    if dumps is pickle.dumps and b"__main__" in data:
+        raise _Unfit
+    return _payload(data, buffers, found)
 
 
-def encode_arguments(arguments: tuple[Sequence[Any], Mapping[str, Any]]) -> Payload:
-    """Pickle the arguments of a call.
+def _payload(data: bytes, buffers: list[pickle.PickleBuffer], found: dict[Any, Passed]) -> Payload:
+    # Copied: the value's owner may change it as soon as we return.
+    copies = [bytes(buffer.raw()) for buffer in buffers]
+    return Payload(data, copies, tuple(found.values()))
+
+
+def encode_arguments(
+    arguments: tuple[Sequence[Any], Mapping[str, Any]], *, has_responses: bool = False
+) -> Payload:
+    """Pickle the arguments of a call; it is quicker to know that there are responses among them.
 
     Raises:
         SerializationError: One of them cannot be pickled; the message names it.
     """
     try:
-        return encode(arguments)
+        return _encode_carefully(arguments) if has_responses else encode(arguments)
     except SerializationError as exc:
         reason = exc.__cause__
         if reason is None:  # what it says is all there is to say
@@ -94,12 +128,18 @@ def decode(payload: Payload) -> Any:
     Raises:
         SerializationError: It cannot be unpickled here.
     """
+    outer = None
+    if payload.references:
+        outer, this_thread.arriving = this_thread.arriving, payload.references
     try:
         return pickle.loads(payload.pickle, buffers=payload.buffers)
     except Exception as exc:
         raise SerializationError(
             f"a value that arrived cannot be unpickled here: {type(exc).__name__}: {exc}"
         ) from exc
+    finally:
+        if outer is not None:
+            this_thread.arriving = outer
 
 
 def encode_failure(error: BaseException, origin: str) -> pb.Failure:
@@ -117,6 +157,8 @@ def encode_failure(error: BaseException, origin: str) -> pb.Failure:
 def _kind(error: BaseException) -> pb.FailureKind:
     if isinstance(error, asyncio.CancelledError):
         return pb.FAILURE_KIND_CANCELLED
+    if isinstance(error, ObjectLostError):
+        return pb.FAILURE_KIND_LOST
     return pb.FAILURE_KIND_CALL if isinstance(error, MeshError) else pb.FAILURE_KIND_USER
 
 
@@ -155,6 +197,8 @@ def decode_failure(failure: pb.Failure) -> BaseException:
         return UnavailableError(failure.message)
     if failure.kind == pb.FAILURE_KIND_DEADLINE:
         return DeadlineError(failure.message)
+    if failure.kind == pb.FAILURE_KIND_LOST:
+        return ObjectLostError(failure.message)
     error = _unpickle_error(failure.pickle)
     if error is None:
         return RemoteError(failure.type_name, failure.message, failure.traceback)

@@ -8,10 +8,17 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, cast
 
 from meshgen.errors import ProtocolError
+from meshgen.objectref import Passed
+from meshgen.runtime.arrivedstream import end_streams
+from meshgen.runtime.calls import passable
 from meshgen.runtime.frames import is_large
+from meshgen.runtime.heldvalue import lent
+from meshgen.runtime.linkvalues import LinkValues
+from meshgen.runtime.outbox import after_what_follows
 from meshgen.runtime.pump import ItemPump
 from meshgen.runtime.replica import Replica
-from meshgen.runtime.session import ReplicaSession, after_what_follows
+from meshgen.runtime.replicasession import ReplicaSession
+from meshgen.runtime.values import UpstreamError
 from meshgen.types import Payload
 from meshgen.v1 import mesh_pb2 as pb
 
@@ -29,20 +36,28 @@ class LinkHost:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         # Ids of what this caller was told to come for, by call.
         self._parked: dict[int, Sequence[str]] = {}
+        # Calls that wait for their values or a slot.
+        self._early: set[int] = set()
+        # What results refer to, until the caller holds it itself; by call.
+        self._handed: dict[int, Sequence[Passed]] = {}
+        self._values = LinkValues(replica, self.session, self._tasks)
+        self.session.values = self._values
         self._loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> LinkHost:
-        self._replica.watch(self.session.announce)
+        self._replica.watch(self._announce)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         """The caller is gone: nobody waits for what still runs."""
-        self._replica.unwatch(self.session.announce)
+        self._replica.unwatch(self._announce)
         tasks = list(self._tasks.values())
         for call_id in list(self._tasks):
             self.left(call_id)
         for parked in self._parked.values():
             self._replica.drop(parked)
+        self._handed.clear()
+        await self._values.close()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def receive(self, frames: Sequence[pb.Frame]) -> None:
@@ -57,18 +72,62 @@ class LinkHost:
         """Start a call, or send it away."""
         if call_id in self._tasks:
             raise ProtocolError(f"{self.session.caller} used the id {call_id} for two calls")
-        if self._replica.admit():
+        arguments = invocation.arguments
+        if arguments.has_more and arguments.references:
+            self._early.add(call_id)
+            self._tasks[call_id] = self._loop.create_task(self._prepare(call_id, invocation))
+        elif self._replica.occupancy.admit():
             run = self._run_stream if invocation.stream else self._run
             self._tasks[call_id] = self._loop.create_task(run(call_id, invocation))
         else:
+            self._refuse(call_id, invocation)
+
+    def _refuse(self, call_id: int, invocation: pb.Invocation) -> None:
+        self._replica.uploads.drop(invocation.arguments.payload_id)
+        self.session.refuse(call_id)
+
+    async def _prepare(self, call_id: int, invocation: pb.Invocation) -> None:
+        """Get the values that a call needs, then a slot; then run it."""
+        try:
+            references = await self._replica.bring(invocation)
+            has_slot = await self._replica.occupancy.slot()
+        except BaseException as exc:
             self._replica.uploads.drop(invocation.arguments.payload_id)
-            self.session.refuse(call_id)
+            self._answer_early(call_id, exc)
+            return
+        self._early.discard(call_id)
+        if not has_slot:
+            del self._tasks[call_id]
+            self._refuse(call_id, invocation)
+        else:
+            run = self._run_stream if invocation.stream else self._run
+            running = run(call_id, invocation, references)
+            # Only the call's own code keeps them from here on: what it lets go of is let go.
+            del references
+            await running
+
+    def _answer_early(self, call_id: int, error: BaseException) -> None:
+        """Tell of a call that did not start, unless it was sent away."""
+        if call_id in self._early:
+            self._early.discard(call_id)
+            del self._tasks[call_id]
+            self._fail(call_id, error)
+
+    def _announce(self, state: pb.State) -> None:
+        self.session.announce(state)
+        if state.phase == pb.REPLICA_PHASE_DRAINING:
+            for call_id in list(self._early):
+                self._early.discard(call_id)
+                self._tasks.pop(call_id).cancel()
+                self.session.refuse(call_id)
 
     def left(self, call_id: int) -> None:
         """Cancel a call; its slot is free when its code has ended."""
         task = self._tasks.get(call_id)
         if task is None:
             self._replica.drop(self._parked.pop(call_id, ()))
+            self._handed.pop(call_id, None)
+            self._values.left(call_id)
             return
         if task.cancelling():  # once: a second time would interrupt its clean-up
             return
@@ -76,15 +135,33 @@ class LinkHost:
         coroutine = cast(Coroutine[Any, Any, None], task.get_coro())
         unstarted = inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
         task.cancel()
-        if unstarted:
+        if unstarted and call_id in self._early:
+            self._answer_early(call_id, asyncio.CancelledError())
+        elif unstarted:
             self._end(call_id, asyncio.CancelledError())
 
-    async def _run(self, call_id: int, invocation: pb.Invocation) -> None:
+    async def _run(
+        self, call_id: int, invocation: pb.Invocation, references: Sequence[Passed] = ()
+    ) -> None:
         outcome: Payload | BaseException
+        borrowed = lent(references) if references else ()
         try:
-            outcome = await self._replica.call(invocation)
+            outcome = await self._replica.call(invocation, references)
+            if outcome.references:
+                await passable(outcome.references)
         except BaseException as exc:  # user code: SystemExit too is an error to its caller
             outcome = exc
+        if references:
+            end_streams(references)
+            del references
+        if borrowed:
+            try:
+                await self._replica.hold(borrowed)
+            except asyncio.CancelledError as exc:
+                outcome = exc
+        if self._tasks[call_id].cancelling() and not isinstance(outcome, BaseException):
+            # The user's code went on all the same: nobody comes for what it left.
+            outcome = asyncio.CancelledError()
         self._end(call_id, outcome)
         # An error's traceback holds this frame, and every stream that the user's frames consumed:
         # those would stop no sooner than the garbage collector finds the circle.
@@ -93,31 +170,47 @@ class LinkHost:
     def _end(self, call_id: int, outcome: Payload | BaseException) -> None:
         """Answer a unary call, or any call with an error, and give its slot back."""
         if isinstance(outcome, BaseException):
-            self.session.fail(call_id, self._replica.failure(outcome))
+            self._fail(call_id, outcome)
         elif is_large(outcome):
-            payload_id = self._replica.results.park(outcome)
-            self._park(call_id, [payload_id])
-            self.session.respond(call_id, payload_id)
+            self._values.leave(call_id, outcome)
+        elif outcome.references:
+            self._handed[call_id] = outcome.references
+            self._values.respond(call_id, outcome)
+        elif self._values.retained_calls:
+            self._values.respond(call_id, outcome)
         else:
             self.session.respond(call_id, outcome)
-        self._replica.release()
+        self._replica.occupancy.release()
         del self._tasks[call_id]
 
-    async def _run_stream(self, call_id: int, invocation: pb.Invocation) -> None:
+    def _fail(self, call_id: int, error: BaseException) -> None:
+        told = error.failure if isinstance(error, UpstreamError) else self._replica.failure(error)
+        self._values.fail(call_id, told)
+
+    async def _run_stream(
+        self, call_id: int, invocation: pb.Invocation, references: Sequence[Passed] = ()
+    ) -> None:
         """Answer with the items that are ready first; keep the rest for the caller to read on."""
-        pump = ItemPump(self._replica.stream(invocation))
+        pump = ItemPump(self._replica.stream(invocation, references))
         pump.start()
         try:
             items = await pump.next()
+            if references:
+                await self._replica.hold(lent(references))
         except BaseException as exc:  # user code, as above
-            await pump.close()
-            self._end(call_id, exc)
+            try:
+                await pump.close()
+            finally:  # a CANCEL may come in this moment too
+                self._end(call_id, exc)
             return
         messages = [self._replica.outgoing(item) for item in items]
         parked = [message.payload_id for message in messages if message.payload_id]
+        for payload_id in parked:
+            # Fetched when the first item is asked for, however late; this link drops it else.
+            self._replica.results.keep(payload_id)
         stream_id = ""
         if pump.finished:
-            self._replica.release()
+            self._replica.occupancy.release()
         else:
             # The slot stays taken: it goes with the pump.
             stream_id = self._replica.streams.park(pump)
@@ -156,7 +249,7 @@ async def answer_stream(
         try:
             await pump.close()
         finally:
-            replica.release()
+            replica.occupancy.release()
 
 
 def is_cancelled(error: BaseException) -> bool:

@@ -14,8 +14,8 @@ import grpc.aio
 from meshgen.errors import MeshError, ProtocolError
 from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
 from meshgen.runtime.channel import Certificates, open_channel, translate_rpc_errors
+from meshgen.runtime.outbox import after_what_follows
 from meshgen.runtime.peer import Peer
-from meshgen.runtime.session import after_what_follows
 from meshgen.stub import DeploymentStub
 from meshgen.types import Payload, new_id
 from meshgen.v1 import mesh_pb2 as pb
@@ -106,7 +106,9 @@ class GrpcPeer(Peer):
 
     async def fetch(self, payload_id: str) -> Payload:
         """Take a large result, in chunks."""
-        call = self._bulk.unary_stream(
+        # A replica that leaves takes no new connections; the other channel may not have one yet.
+        channel = self._bulk if self.serving else self._channel
+        call = channel.unary_stream(
             SERVICE + "Fetch", pb.FetchRequest.SerializeToString, pb.FetchResponse.FromString
         )(pb.FetchRequest(payload_id=payload_id))
         with translate_rpc_errors(self.name):

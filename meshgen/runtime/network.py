@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+from meshgen.errors import NotServingError, UnavailableError
 from meshgen.runtime.channel import Certificates
 from meshgen.runtime.host import LinkHost, answer_stream
 from meshgen.runtime.link import GrpcPeer
+from meshgen.runtime.outbox import Outbox
 from meshgen.runtime.peer import Peer
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.resolver import Resolver, make_resolver
-from meshgen.runtime.session import Outbox
+from meshgen.runtime.server import serving
+from meshgen.settings import socket_folder
 from meshgen.stub import DeploymentStub
 from meshgen.types import DeploymentID, Payload
 from meshgen.v1 import mesh_pb2 as pb
@@ -28,6 +33,9 @@ class Network(Protocol):
 
     def connect(self, stub: DeploymentStub, address: str, on_change: OnChange) -> Peer:
         """A peer for one address, not started."""
+
+    def hosting(self, replica: Replica) -> AbstractAsyncContextManager[str]:
+        """Let others reach a replica of this process; gives its address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +56,19 @@ class GrpcNetwork:
             address, on_change, stub=stub, caller=self.name, certificates=self.certificates
         )
 
+    def hosting(self, replica: Replica) -> AbstractAsyncContextManager[str]:
+        """At a socket in the mesh's folder.
+
+        Raises:
+            NotServingError: This mesh has none.
+        """
+        scheme, _, root = self.template.partition(":")
+        if scheme != "unix":
+            raise NotServingError("large values can be put by deployments and local drivers only")
+        folder = socket_folder(Path(root), replica.stub.id.app or "drivers", replica.stub.service)
+        folder.mkdir(parents=True, exist_ok=True)
+        return serving(replica, f"unix:{folder / replica.replica_id}.sock", None)
+
 
 class MemoryNetwork:
     """Replicas of this process, by deployment: frames and payloads without a wire."""
@@ -55,13 +76,22 @@ class MemoryNetwork:
     def __init__(self) -> None:
         self.replicas: dict[DeploymentID, list[Replica]] = {}
 
+    @asynccontextmanager
+    async def hosting(self, replica: Replica) -> AsyncIterator[str]:
+        """In the list of replicas."""
+        replica.store.address = replica.replica_id
+        self.replicas.setdefault(replica.stub.id, []).append(replica)
+        yield replica.replica_id
+
     def resolver(self, stub: DeploymentStub) -> Resolver:
         """The list of replicas, as it is by then."""
         return _MemoryResolver(self.replicas.setdefault(stub.id, []))
 
     def connect(self, stub: DeploymentStub, address: str, on_change: OnChange) -> Peer:
         """A replica of the list."""
-        found = [r for r in self.replicas[stub.id] if r.replica_id == address]
+        found = [r for r in self.replicas.get(stub.id, ()) if r.replica_id == address]
+        if not found:
+            raise UnavailableError(f"{stub.id} has no replica {address} here")
         return MemoryPeer(address, on_change, found[0])
 
 
@@ -110,7 +140,7 @@ class MemoryPeer(Peer):
 
     async def fetch(self, payload_id: str) -> Payload:
         """Take it from the replica."""
-        with self._replica.handing_out(payload_id) as payload:
+        async with self._replica.handing_out(payload_id) as payload:
             return _copy(payload)
 
     def read_on(self, stream_id: str) -> AsyncGenerator[pb.CallStreamResponse, None]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from meshgen.errors import ProtocolError
 from meshgen.runtime.pump import ItemPump
-from meshgen.types import new_id
+from meshgen.types import new_value_id
 
 
 class OpenStreams:
@@ -24,7 +24,7 @@ class OpenStreams:
 
     def park(self, pump: ItemPump) -> str:
         """Keep a pump and return the id to take it by."""
-        stream_id = new_id()
+        stream_id = new_value_id()
         self._parked[stream_id] = pump
         return stream_id
 

@@ -30,6 +30,9 @@ class Peer(ABC):
         self.failure = ""
         # Calls whose work goes on beside the link: streams, and large payloads on their way.
         self.beside = 0
+        # Values that are kept there for this process, and who brings them here if it leaves.
+        self.held = 0
+        self.on_leaving: Callable[[Peer], None] | None = None
         # How many calls it may have in flight; none unless it takes calls.
         self.limit = 0
         # Whether it has answered a call, and since when it takes calls.
@@ -53,7 +56,8 @@ class Peer(ABC):
 
     def has_room(self) -> bool:
         """Whether it takes calls, is not known to be full, and is not left alone for a while."""
-        if len(self.session.calls) + self.beside >= self.limit:
+        session = self.session
+        if len(session.calls) - len(session.waiting) + self.beside >= self.limit:
             return False
         return not self.refusals or self.busy_until <= time.monotonic()
 
@@ -77,11 +81,19 @@ class Peer(ABC):
 
     def changed(self) -> None:
         """Tell that a slot, or the replica's state, is another than before."""
-        if self.session.state.phase == pb.REPLICA_PHASE_DRAINING and not self.in_flight:
-            # It waits for our end of the link to know that no call is on its way.
-            self.session.outbox.close()
+        if self.session.state.phase == pb.REPLICA_PHASE_DRAINING:
+            self._let_go()
         self.limit = self.session.state.max_ongoing_requests if self.serving else 0
         self._on_change(self)
+
+    def _let_go(self) -> None:
+        """The replica leaves."""
+        if self.held and self.on_leaving is not None:
+            on_leaving, self.on_leaving = self.on_leaving, None
+            on_leaving(self)
+        if not self.in_flight and not self.held:
+            # It waits for our end of the link to know that no call is on its way.
+            self.session.outbox.close()
 
     @abstractmethod
     def start(self) -> None:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
+from meshgen.compat import install_if_asked
 from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.channel import Certificates
 from meshgen.runtime.meshfile import MeshFile
@@ -27,6 +28,7 @@ def run_until_done(work: Coroutine[Any, Any, int]) -> int:
 
     uvloop where there is one: a small call is a sixth quicker by it.
     """
+    install_if_asked()  # before anything of the user's is imported
     try:
         import uvloop
     except ImportError:  # pragma: no cover - Windows, where it is not installed

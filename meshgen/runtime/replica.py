@@ -4,47 +4,74 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
+from weakref import ref
 
 from meshgen.arguments import unpack
+from meshgen.errors import ObjectLostError, SerializationError
+from meshgen.objectref import Passed
 from meshgen.runtime import codec, frames
+from meshgen.runtime.arrivedstream import end_streams
 from meshgen.runtime.bulk import PayloadStore
+from meshgen.runtime.heldvalue import HeldValue
+from meshgen.runtime.holds import Holds
 from meshgen.runtime.httpmessage import HTTP_METHOD
 from meshgen.runtime.instance import Instance
+from meshgen.runtime.occupancy import Occupancy
 from meshgen.runtime.openstreams import OpenStreams
-from meshgen.serve.context import ReplicaContext, current_replica, current_request, scoped_caller
+from meshgen.runtime.store import ReplicaStore
+from meshgen.runtime.values import ValueStore
+from meshgen.serve.context import (
+    ReplicaContext,
+    current_replica,
+    current_request,
+    scoped_caller,
+    scoped_store,
+)
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.spec import ServiceSpec
 from meshgen.stub import DeploymentStub
-from meshgen.types import Caller, DeploymentID, Payload
+from meshgen.types import Abandonable, Caller, DeploymentID, Payload, RequestContext
 from meshgen.v1 import mesh_pb2 as pb
 
 logger = logging.getLogger("meshgen")
+
+# How long a leaving replica that keeps values waits for questions after it has nothing to do.
+_LAST_QUESTIONS = 0.5
+
+
+class Home(Caller, Protocol):
+    """Carries out the calls of a replica's process, and brings the values that they refer to."""
+
+    holds: Holds
 
 
 class Replica:
     """Takes calls for one constructed deployment, at most `max_ongoing_requests` at a time."""
 
-    def __init__(self, spec: ServiceSpec, caller: Caller, replica_id: str) -> None:
+    def __init__(
+        self,
+        spec: ServiceSpec,
+        caller: Home,
+        replica_id: str,
+        values: ValueStore | None = None,
+    ) -> None:
         self.spec = spec
         self.stub = spec.stub
         self.replica_id = replica_id
         # Large payloads: arguments that were uploaded, and results until they are fetched.
         self.uploads = PayloadStore()
         self.results = PayloadStore()
-        self.streams = OpenStreams(self.release)
+        # What others may still ask for: results that were passed on, and large ones.
+        self.values = values or ValueStore(self.origin)
+        self.store = ReplicaStore(self.stub.id, self.values)
+        self.occupancy = Occupancy(spec.options.max_ongoing_requests, lambda: len(self.results) > 0)
+        self.streams = OpenStreams(self.occupancy.release)
         self._caller = caller
         self._phase = pb.REPLICA_PHASE_STARTING
-        self._ongoing = 0
-        # Large results that are on their way.
-        self._handing_out = 0
-        self._idle: asyncio.Event = asyncio.Event()
-        self._idle.set()
         self._watchers: set[Callable[[pb.State], None]] = set()
         self._instance: Instance | None = None
         self._context = ReplicaContext(
@@ -55,11 +82,6 @@ class Replica:
     def origin(self) -> str:
         """How this replica is named in errors and logs."""
         return f"{self.stub.id}#{self.replica_id}"
-
-    @property
-    def ongoing(self) -> int:
-        """Calls that run now."""
-        return self._ongoing
 
     @property
     def state(self) -> pb.State:
@@ -77,7 +99,6 @@ class Replica:
             Exception: Whatever the user's constructor raises.
         """
         self.enter_context()
-        loop = asyncio.get_running_loop()
 
         def handle_of(name: str) -> DeploymentHandle:
             return DeploymentHandle(find(DeploymentID(self.stub.id.app, name)), caller=self._caller)
@@ -85,25 +106,15 @@ class Replica:
         target = self.spec.target.load()
         args, kwargs = unpack(self.spec.arguments, handle_of)
         self._instance = await Instance.construct(self.spec, target, args, kwargs)
-        self._instance.threads.on_abandoned = partial(self._hold_slot, loop)
+        self._instance.threads.on_abandoned = self.occupancy.hold_for
         self._context = replace(self._context, servable_object=self._instance.target)
         self._set_phase(pb.REPLICA_PHASE_SERVING)
 
     def enter_context(self) -> None:
         """Make the code that runs from here on, and the tasks it starts, code of this replica."""
         scoped_caller.set(self._caller)
+        scoped_store.set(self.store)
         current_replica.set(self._context)
-
-    def _hold_slot(self, loop: asyncio.AbstractEventLoop, thread: Future[Any]) -> None:
-        """A cancelled call's thread cannot be stopped: its slot is taken until it ends."""
-        self._ongoing += 1
-        self._idle.clear()
-
-        def release(_: Future[Any]) -> None:
-            with suppress(RuntimeError):  # the loop was closed in the meantime
-                loop.call_soon_threadsafe(self.release)
-
-        thread.add_done_callback(release)
 
     @property
     def context(self) -> ReplicaContext:
@@ -121,62 +132,85 @@ class Replica:
 
     def _set_phase(self, phase: pb.ReplicaPhase) -> None:
         self._phase = phase
+        if phase == pb.REPLICA_PHASE_SERVING:
+            self.occupancy.open = True
+        else:
+            self.occupancy.close()
         for watcher in list(self._watchers):
             watcher(self.state)
 
-    def admit(self) -> bool:
-        """Take a slot for a call, if one is free and this replica is not leaving."""
-        if self._phase != pb.REPLICA_PHASE_SERVING:
-            return False
-        if self._ongoing >= self.spec.options.max_ongoing_requests:
-            return False
-        self._ongoing += 1
-        self._idle.clear()
-        return True
+    async def bring(self, invocation: pb.Invocation) -> Sequence[Passed]:
+        """What a call's arguments refer to; values that are meant themselves are here then.
 
-    def release(self) -> None:
-        """Give a slot back."""
-        self._ongoing -= 1
-        if self._ongoing == 0:
-            self._note_if_idle()
+        Raises:
+            UpstreamError: The call that should have made one of them failed.
+            ObjectLostError: One is lost.
+        """
+        try:
+            return await self._caller.holds.bring(invocation.arguments.references)
+        except ObjectLostError as exc:
+            raise ObjectLostError(f"{self.stub.id} was not called: {exc}") from exc
 
-    def _note_if_idle(self) -> None:
-        if not (self._ongoing or self._handing_out or len(self.results)):
-            self._idle.set()
+    def read(self, message: pb.Payload) -> Payload:
+        """An inline payload that arrived."""
+        return self._caller.holds.read(message)
 
-    async def call(self, invocation: pb.Invocation) -> Payload:
+    async def hold(self, lent: Iterable[ref[HeldValue]]) -> None:
+        """Keep what a call has left behind of the values that came as its references."""
+        await self._caller.holds.hold(lent)
+
+    async def call(self, invocation: pb.Invocation, references: Sequence[Passed] = ()) -> Payload:
         """Run a unary call that has a slot; its result pickled.
 
         Raises:
             BaseException: Whatever the user's method raises.
         """
-        name, args, kwargs = self._open(invocation)
+        request, name, args, kwargs = self._open(invocation, references)
         assert self._instance is not None
         method = self._instance.async_method(name)
-        if method is None:
-            return codec.encode(await self._instance.call(name, args, kwargs))
-        # The common case, without the layers that the others need.
-        return codec.encode(self._instance.unary(name, await method(*args, **kwargs)))
+        try:
+            if method is None:
+                return codec.encode(await self._instance.call(name, args, kwargs))
+            # The common case, without the layers that the others need.
+            return codec.encode(self._instance.unary(name, await method(*args, **kwargs)))
+        finally:
+            if request.calls:
+                _end_calls(request.calls)
 
-    async def stream(self, invocation: pb.Invocation) -> AsyncIterator[Payload]:
+    async def stream(
+        self, invocation: pb.Invocation, references: Sequence[Passed] = ()
+    ) -> AsyncIterator[Payload]:
         """Run a streaming call that has a slot; its items pickled one by one.
 
         Raises:
             BaseException: Whatever the user's generator raises.
         """
-        method, args, kwargs = self._open(invocation)
+        request, method, args, kwargs = self._open(invocation, references)
         assert self._instance is not None
-        if method == HTTP_METHOD:
-            items = self._answer_http(args[0])
-        else:
-            items = await self._instance.iterate(method, args, kwargs)
+        items: AsyncIterator[Any] | None = None
         try:
+            if method == HTTP_METHOD:
+                items = self._answer_http(args[0])
+            else:
+                items = await self._instance.iterate(method, args, kwargs)
             async for item in items:
-                yield codec.encode(item)
+                payload = codec.encode(item)
+                if payload.references:
+                    raise SerializationError(
+                        f"{self.stub.id}.{method} yielded something with a response in it: "
+                        "await it and yield the value"
+                    )
+                yield payload
         finally:
             close = getattr(items, "aclose", None)
-            if close is not None:
-                await close()
+            try:
+                if close is not None:
+                    await close()
+            finally:
+                if references:
+                    end_streams(references)
+                if request.calls:
+                    _end_calls(request.calls)
 
     async def _answer_http(self, request: Any) -> AsyncIterator[Any]:
         # Only an ingress that HTTP reaches pays for importing Starlette.
@@ -200,16 +234,21 @@ class Replica:
             logger.error("request %s failed:\n%s", context and context.request_id, text)
             raise
 
-    def _open(self, invocation: pb.Invocation) -> tuple[str, Any, Any]:
+    def _open(
+        self, invocation: pb.Invocation, references: Sequence[Passed]
+    ) -> tuple[RequestContext, str, Any, Any]:
         """Enter the request's context and unpickle its arguments."""
-        current_request.set(frames.read_context(invocation.context, self.stub.id.app))
+        request = frames.read_context(invocation.context, self.stub.id.app)
+        current_request.set(request)
         message = invocation.arguments
         if message.payload_id:
             payload = self.uploads.take(message.payload_id)
         else:
             payload = frames.read_payload(message)
+        if references:
+            payload.references = references
         args, kwargs = codec.decode(payload)
-        return invocation.method, args, kwargs
+        return request, invocation.method, args, kwargs
 
     def outgoing(self, payload: Payload) -> pb.Payload:
         """A result as it travels by itself: inline, or kept here under an id to fetch it by."""
@@ -226,22 +265,24 @@ class Replica:
         for each in parked:
             self.results.drop(each)
             self.streams.drop(each)
-        self._note_if_idle()
+        self.occupancy.note()
 
-    @contextmanager
-    def handing_out(self, payload_id: str) -> Iterator[Payload]:
-        """Give a large result away; this replica does not leave before that is done.
+    @asynccontextmanager
+    async def handing_out(self, payload_id: str) -> AsyncIterator[Payload]:
+        """Give a large payload away; this replica does not leave before that is done.
 
         Raises:
             ProtocolError: There is none of that id.
+            ObjectLostError: It is gone since.
         """
-        payload = self.results.take(payload_id)
-        self._handing_out += 1
+        self.occupancy.hand_out(1)
         try:
-            yield payload
+            if payload_id in self.values:
+                yield await self.values.get(payload_id)
+            else:
+                yield self.results.take(payload_id)
         finally:
-            self._handing_out -= 1
-            self._note_if_idle()
+            self.occupancy.hand_out(-1)
 
     def failure(self, error: BaseException) -> pb.Failure:
         """What the caller is told of an error of one of its calls."""
@@ -252,22 +293,37 @@ class Replica:
 
         All within `graceful_shutdown_timeout_s`.
         """
+        self.values.keep_all()
         self._set_phase(pb.REPLICA_PHASE_DRAINING)
         timeout = self.spec.options.graceful_shutdown_timeout_s
         try:
             async with asyncio.timeout(timeout):
-                await self._idle.wait()
+                await self.occupancy.idle.wait()
+                if len(self.values):
+                    # Calls that were told of them may be on their way to who will ask.
+                    await asyncio.sleep(_LAST_QUESTIONS)
+                    await self.occupancy.idle.wait()
         except TimeoutError:
             logger.warning(
-                "%s: %d calls did not end within %s s", self.origin, self._ongoing, timeout
+                "%s: %d calls and %d values that others need were left after %s s",
+                *(self.origin, self.occupancy.ongoing, self.occupancy.wanted, timeout),
             )
 
     async def close(self) -> None:
         """Let the user's object go: its `__del__` runs once, now."""
         await self.streams.close()
+        self.values.close()
         if self._instance is not None:
             try:
                 await self._instance.finalize()
             except Exception:
                 logger.exception("%s: __del__ failed", self.origin)
             self._instance.close()
+
+
+def _end_calls(calls: set[Abandonable]) -> None:
+    """Cancel the calls that a request has made and that still run, if it was cancelled itself."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        for call in list(calls):
+            call.give_up()

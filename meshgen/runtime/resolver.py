@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from meshgen.errors import OptionError
-from meshgen.settings import socket_folder
+from meshgen.settings import leaving_mark, socket_folder
 from meshgen.stub import DeploymentStub
 
 
@@ -31,12 +31,13 @@ class FolderResolver:
         self._folder = folder
 
     async def addresses(self) -> list[str]:
-        """The sockets that are there."""
+        """The sockets that are there, but for those of replicas that leave."""
         try:
-            names = sorted(os.listdir(self._folder))
+            found = {self._folder / name for name in os.listdir(self._folder)}
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return [f"unix:{self._folder / name}" for name in names if name.endswith(".sock")]
+        sockets = sorted(path for path in found if path.suffix == ".sock")
+        return [f"unix:{path}" for path in sockets if leaving_mark(path) not in found]
 
 
 class DnsResolver:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from meshgen.errors import BackPressureError, MeshError, NotServingError
 from meshgen.runtime.calls import PendingCall, no_replica
 from meshgen.runtime.peer import Peer
+from meshgen.runtime.pinned import PinnedCalls
 from meshgen.runtime.resolver import Resolver
 from meshgen.stub import DeploymentStub
 
@@ -63,6 +64,13 @@ class Router:
         self._served_at = self._loop.time()
         self._retry: asyncio.TimerHandle | None = None
         self._closed = False
+        # Those that only one of the replicas can answer.
+        self.pinned = PinnedCalls(self)
+
+    @property
+    def peers(self) -> list[Peer]:
+        """The connections to replicas, also those that are being made."""
+        return list(self._peers.values())
 
     def submit(self, call: PendingCall) -> None:
         """Send a call, or queue it until a replica has room."""
@@ -108,9 +116,7 @@ class Router:
 
     def _wait_for_room(self) -> None:
         """Nothing can be sent now: look for replicas, and look again after a back-off."""
-        if self._watching is None:
-            self._served_at = self._loop.time()
-            self._watching = self._loop.create_task(self._watch_replicas())
+        self.watch()
         now = self._loop.time()
         # One whose back-off is over has no room otherwise: its next answer wakes us.
         waits = [peer.busy_until for peer in self._serving if peer.busy_until > now]
@@ -120,6 +126,12 @@ class Router:
             self._retry = self._loop.call_at(min(waits), self.dispatch)
         elif not self._serving:
             self._look.set()
+
+    def watch(self) -> None:
+        """Begin to look for replicas."""
+        if self._watching is None:
+            self._served_at = self._loop.time()
+            self._watching = self._loop.create_task(self._watch_replicas())
 
     def again(self, call: PendingCall, peer: Peer) -> None:
         """`peer` did not start the call: it is first in the queue again."""
@@ -147,6 +159,7 @@ class Router:
             peer.serving_since = self._loop.time()
         if self._queue:
             self.dispatch()
+        self.pinned.changed()
 
     def _lost(self, peer: Peer) -> None:
         if self._peers.get(peer.address) is not peer:
@@ -158,12 +171,14 @@ class Router:
         self._last_failure = peer.failure or self._last_failure
         unsent, sent = peer.session.lost()
         for awaited in sent:
-            if isinstance(awaited, PendingCall):
-                awaited.lost()
+            awaited.lost()
         for awaited in reversed(unsent):
             if isinstance(awaited, PendingCall):
                 awaited.unsent()
-                self._queue.appendleft(awaited)
+                if awaited.place is None:
+                    self._queue.appendleft(awaited)
+                else:
+                    self.pinned.again(awaited, peer)
         task = self._loop.create_task(peer.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -218,6 +233,7 @@ class Router:
     def refuse_all(self) -> None:
         """Fail every call from now on: the mesh is gone."""
         self._closed = True
+        self.pinned.close(self._shut_down())
 
     async def close(self) -> None:
         """End every call and connection."""

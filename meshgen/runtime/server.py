@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from meshgen.errors import ProtocolError
+from meshgen.errors import ObjectLostError, ProtocolError
 from meshgen.naming import grpc_service
 from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
 from meshgen.runtime.channel import SERVER_OPTIONS, Certificates
@@ -69,7 +70,7 @@ class MeshServicer:
                 raise
             return pb.CallResponse(outcome=pb.Outcome(failure=self._replica.failure(exc)))
         finally:
-            self._replica.release()
+            self._replica.occupancy.release()
         return pb.CallResponse(outcome=pb.Outcome(payload=self._replica.outgoing(payload)))
 
     async def call_stream(self, request: pb.CallStreamRequest, context: Context) -> None:
@@ -94,7 +95,7 @@ class MeshServicer:
         return pump
 
     async def _admit(self, context: Context) -> None:
-        if not self._replica.admit():
+        if not self._replica.occupancy.admit():
             await context.abort(
                 grpc.StatusCode.UNAVAILABLE,
                 f"{self._replica.origin} is full or leaving; the call was not started",
@@ -117,11 +118,11 @@ class MeshServicer:
     async def fetch(self, request: pb.FetchRequest, context: Context) -> None:
         """Hand out a large result, once."""
         try:
-            with self._replica.handing_out(request.payload_id) as payload:
+            async with self._replica.handing_out(request.payload_id) as payload:
                 await context.write(pb.FetchResponse(sizes=sizes_of(payload)))
                 for chunk in chunks_of(payload):
                     await context.write(pb.FetchResponse(chunk=chunk))
-        except ProtocolError as exc:
+        except (ProtocolError, ObjectLostError) as exc:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(exc))
 
 
@@ -156,6 +157,15 @@ def _handlers(servicer: MeshServicer, deployment: DeploymentID) -> list[grpc.Gen
     ]
 
 
+def _seen_by_others(address: str) -> str:
+    """Where others find this process, if that is not what it binds."""
+    host, _, port = address.rpartition(":")
+    if host not in ("0.0.0.0", "[::]"):
+        return address
+    own = socket.gethostbyname(socket.gethostname())
+    return f"{own}:{port}"
+
+
 @asynccontextmanager
 async def serving(
     replica: Replica,
@@ -177,8 +187,10 @@ async def serving(
     else:
         port = server.add_secure_port(listen, certificates.for_server())
     await server.start()
+    bound = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+    replica.store.address = _seen_by_others(bound)
     try:
-        yield listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+        yield bound
     finally:
         # Links have ended by themselves if the replica was drained: a second is for the rest.
         await server.stop(grace=1.0)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from meshgen.errors import MeshError
@@ -26,9 +26,13 @@ from meshgen.runtime.process import (
 )
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.server import serving
+from meshgen.runtime.values import ValueStore
 from meshgen.serve.context import process
-from meshgen.settings import Settings
+from meshgen.settings import Settings, leaving_mark
 from meshgen.spec import ServiceSpec, read_service
+
+# How old what the supervisor knows of this replica's values may be.
+_REPORT_SECONDS = 0.5
 
 
 def main() -> None:
@@ -49,7 +53,7 @@ async def run(settings: Settings) -> int:
     with ExitStack() as stack:
         set_health = _health(settings, spec, stack)
         async with open_caller(settings, name) as caller:
-            replica = Replica(spec, caller, settings.replica_id)
+            replica = Replica(spec, caller, settings.replica_id, _store(settings, name))
             if not await _construct(replica, caller, settings):
                 return 1
             async with serving(replica, settings.listen, read_certificates(settings)):
@@ -57,12 +61,50 @@ async def run(settings: Settings) -> int:
                 set_health(True)
                 collect_less_garbage()
                 report(settings, phase="serving")
-                await stop.wait()
+                _serve_metrics(settings, replica, stack)
+                async with _reporting(settings, replica):
+                    await stop.wait()
                 set_health(False)
                 _leave_folder(settings.listen)
                 await replica.drain()
             await replica.close()
     return 0
+
+
+def _store(settings: Settings, owner: str) -> ValueStore:
+    if settings.object_store_memory is None:
+        return ValueStore(owner, spill_dir=settings.spill_dir)
+    return ValueStore(owner, capacity=settings.object_store_memory, spill_dir=settings.spill_dir)
+
+
+def _serve_metrics(settings: Settings, replica: Replica, stack: ExitStack) -> None:
+    if settings.metrics:
+        # Imported where somebody asks for it.
+        from meshgen.runtime.metrics import serving_metrics
+
+        stack.enter_context(serving_metrics(replica, settings.metrics))
+
+
+@asynccontextmanager
+async def _reporting(settings: Settings, replica: Replica) -> AsyncIterator[None]:
+    """Tell the supervisor how much this replica keeps for others, when that has changed."""
+    task = asyncio.create_task(_report_values(settings, replica))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _report_values(settings: Settings, replica: Replica) -> None:
+    told = replica.values.stats
+    while settings.report_fd >= 0:
+        await asyncio.sleep(_REPORT_SECONDS)
+        stats = replica.values.stats
+        if stats != told:
+            told = stats
+            kept = stats.bytes + stats.spilled_bytes
+            report(settings, stored_values=stats.count, stored_bytes=kept)
 
 
 def _health(settings: Settings, spec: ServiceSpec, stack: ExitStack) -> Callable[[bool], None]:
@@ -88,14 +130,14 @@ async def _construct(replica: Replica, caller: MeshCaller, settings: Settings) -
         report(settings, phase="failed", error=text)
         return False
     process.replica = replica.context
+    process.store = replica.store
     return True
 
 
 def _leave_folder(listen: str) -> None:
-    """Take the socket away, so that nobody new finds it; open connections stay."""
+    """Let nobody new find this replica; who was told of values here still can."""
     if listen.startswith("unix:"):
-        with suppress(FileNotFoundError):
-            Path(listen.removeprefix("unix:")).unlink()
+        leaving_mark(Path(listen.removeprefix("unix:"))).touch()
 
 
 if __name__ == "__main__":

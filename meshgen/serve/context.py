@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshgen.errors import NotServingError
-from meshgen.types import Caller, RequestContext
+from meshgen.types import Caller, RequestContext, Store
 
 # The request that the running code serves.
 current_request: ContextVar[RequestContext | None] = ContextVar("current_request", default=None)
 
 # The caller of code that runs in a mesh of this very process (`meshgen.testing`).
 scoped_caller: ContextVar[Caller | None] = ContextVar("scoped_caller", default=None)
+
+# Who keeps the values that this code puts, where that is not up to the process.
+scoped_store: ContextVar[Store | None] = ContextVar("scoped_store", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,7 @@ class _Process:
 
     caller: Caller | None = None
     replica: ReplicaContext | None = None
+    store: Store | None = None
 
 
 process = _Process()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshgen.errors import GeneratorMismatchError, OptionError, OptionTypeError
+from meshgen.objectref import composing
 from meshgen.serve.context import current_caller, current_request
 from meshgen.serve.response import DeploymentResponse, DeploymentResponseGenerator
 from meshgen.stub import DeploymentStub, MethodStub
@@ -18,10 +19,12 @@ __all__ = ["DeploymentHandle", "DeploymentResponse", "DeploymentResponseGenerato
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandleOptions:
-    """How a handle calls. `timeout_s` is for each call from `.remote()` to its result."""
+    """How a handle calls. `timeout_s` is for each call from `.remote()` to its result; with
+    `compose_streams` the calls take streams as arguments."""
 
     method_name: str = "__call__"
     stream: bool = False
+    compose_streams: bool = False
     multiplexed_model_id: str = ""
     session_id: str = ""
     timeout_s: float | None = None
@@ -40,7 +43,8 @@ class HandleOptions:
                 f"it has {', '.join(self.__slots__)}"
             )
         for name, value in given.items():
-            if isinstance(value, bool) != (name == "stream") or not isinstance(value, _TYPES[name]):
+            is_right = isinstance(value, _TYPES[name])
+            if not is_right or isinstance(value, bool) != (_TYPES[name] is bool):
                 raise OptionTypeError(f"{name} of DeploymentHandle.options() cannot be {value!r}")
         changed = replace(self, **given)
         if changed.timeout_s is not None and not changed.timeout_s > 0:
@@ -51,6 +55,7 @@ class HandleOptions:
 _TYPES = {
     "method_name": str,
     "stream": bool,
+    "compose_streams": bool,
     "multiplexed_model_id": str,
     "session_id": str,
     "timeout_s": int | float | None,
@@ -134,6 +139,12 @@ class DeploymentHandle:
         if method is None:
             method = self._method = self._stub.method(self._options.method_name)
         method.check(self._stub.id, args, kwargs)
+        if self._options.compose_streams:
+            with composing():
+                return self._send(method, args, kwargs)
+        return self._send(method, args, kwargs)
+
+    def _send(self, method: MethodStub, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         caller = self._caller or current_caller()
         context = self._context()
         if self._options.stream:
@@ -173,6 +184,8 @@ class DeploymentHandle:
             deadline=min(
                 (at for at in (deadline, parent.deadline) if at is not None), default=None
             ),
+            is_served=parent.is_served,
+            calls=parent.shared_calls() if parent.is_served else None,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -40,13 +40,18 @@ class ReplicaState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaStatus:
-    """One replica's process. `last_error` is the traceback or exit status it last ended with."""
+    """One replica's process. `last_error` is the traceback or exit status it last ended with.
+
+    `stored_values` and `stored_bytes` are what it keeps for others, half a second ago at most.
+    """
 
     replica_id: str
     state: ReplicaState
     pid: int | None = None
     restarts: int = 0
     last_error: str = ""
+    stored_values: int = 0
+    stored_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

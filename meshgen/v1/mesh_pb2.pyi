@@ -19,6 +19,11 @@ class FrameKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FRAME_KIND_BUSY: _ClassVar[FrameKind]
     FRAME_KIND_PING: _ClassVar[FrameKind]
     FRAME_KIND_PONG: _ClassVar[FrameKind]
+    FRAME_KIND_RETAIN: _ClassVar[FrameKind]
+    FRAME_KIND_FETCH: _ClassVar[FrameKind]
+    FRAME_KIND_HOLD: _ClassVar[FrameKind]
+    FRAME_KIND_RELEASE: _ClassVar[FrameKind]
+    FRAME_KIND_RETURN: _ClassVar[FrameKind]
 
 class ReplicaPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -36,6 +41,7 @@ class FailureKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_KIND_CANCELLED: _ClassVar[FailureKind]
     FAILURE_KIND_UNAVAILABLE: _ClassVar[FailureKind]
     FAILURE_KIND_DEADLINE: _ClassVar[FailureKind]
+    FAILURE_KIND_LOST: _ClassVar[FailureKind]
 FRAME_KIND_UNSPECIFIED: FrameKind
 FRAME_KIND_HELLO: FrameKind
 FRAME_KIND_STATE: FrameKind
@@ -46,6 +52,11 @@ FRAME_KIND_CANCEL: FrameKind
 FRAME_KIND_BUSY: FrameKind
 FRAME_KIND_PING: FrameKind
 FRAME_KIND_PONG: FrameKind
+FRAME_KIND_RETAIN: FrameKind
+FRAME_KIND_FETCH: FrameKind
+FRAME_KIND_HOLD: FrameKind
+FRAME_KIND_RELEASE: FrameKind
+FRAME_KIND_RETURN: FrameKind
 REPLICA_PHASE_UNSPECIFIED: ReplicaPhase
 REPLICA_PHASE_STARTING: ReplicaPhase
 REPLICA_PHASE_SERVING: ReplicaPhase
@@ -57,6 +68,7 @@ FAILURE_KIND_CALL: FailureKind
 FAILURE_KIND_CANCELLED: FailureKind
 FAILURE_KIND_UNAVAILABLE: FailureKind
 FAILURE_KIND_DEADLINE: FailureKind
+FAILURE_KIND_LOST: FailureKind
 
 class LinkRequest(_message.Message):
     __slots__ = ("frames",)
@@ -127,7 +139,7 @@ class FetchResponse(_message.Message):
     def __init__(self, sizes: _Optional[_Iterable[int]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("kind", "id", "invocation", "payload", "failure", "hello", "state", "items", "stream_id")
+    __slots__ = ("kind", "id", "invocation", "payload", "failure", "hello", "state", "items", "stream_id", "value_id")
     KIND_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     INVOCATION_FIELD_NUMBER: _ClassVar[int]
@@ -137,6 +149,7 @@ class Frame(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     STREAM_ID_FIELD_NUMBER: _ClassVar[int]
+    VALUE_ID_FIELD_NUMBER: _ClassVar[int]
     kind: FrameKind
     id: int
     invocation: Invocation
@@ -146,7 +159,8 @@ class Frame(_message.Message):
     state: State
     items: _containers.RepeatedCompositeFieldContainer[Payload]
     stream_id: str
-    def __init__(self, kind: _Optional[_Union[FrameKind, str]] = ..., id: _Optional[int] = ..., invocation: _Optional[_Union[Invocation, _Mapping]] = ..., payload: _Optional[_Union[Payload, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., state: _Optional[_Union[State, _Mapping]] = ..., items: _Optional[_Iterable[_Union[Payload, _Mapping]]] = ..., stream_id: _Optional[str] = ...) -> None: ...
+    value_id: str
+    def __init__(self, kind: _Optional[_Union[FrameKind, str]] = ..., id: _Optional[int] = ..., invocation: _Optional[_Union[Invocation, _Mapping]] = ..., payload: _Optional[_Union[Payload, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., state: _Optional[_Union[State, _Mapping]] = ..., items: _Optional[_Iterable[_Union[Payload, _Mapping]]] = ..., stream_id: _Optional[str] = ..., value_id: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol", "deployment", "caller")
@@ -197,14 +211,52 @@ class Context(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., time_left_ms: _Optional[int] = ..., route: _Optional[str] = ..., multiplexed_model_id: _Optional[str] = ..., session_id: _Optional[str] = ...) -> None: ...
 
 class Payload(_message.Message):
-    __slots__ = ("pickle", "buffers", "payload_id")
+    __slots__ = ("pickle", "buffers", "payload_id", "references", "has_more")
     PICKLE_FIELD_NUMBER: _ClassVar[int]
     BUFFERS_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    HAS_MORE_FIELD_NUMBER: _ClassVar[int]
     pickle: bytes
     buffers: _containers.RepeatedScalarFieldContainer[bytes]
     payload_id: str
-    def __init__(self, pickle: _Optional[bytes] = ..., buffers: _Optional[_Iterable[bytes]] = ..., payload_id: _Optional[str] = ...) -> None: ...
+    references: _containers.RepeatedCompositeFieldContainer[Reference]
+    has_more: bool
+    def __init__(self, pickle: _Optional[bytes] = ..., buffers: _Optional[_Iterable[bytes]] = ..., payload_id: _Optional[str] = ..., references: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., has_more: _Optional[bool] = ...) -> None: ...
+
+class Reference(_message.Message):
+    __slots__ = ("owner", "address", "value_id", "by_value", "payload", "failure", "stream")
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_ID_FIELD_NUMBER: _ClassVar[int]
+    BY_VALUE_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    owner: str
+    address: str
+    value_id: str
+    by_value: bool
+    payload: Payload
+    failure: Failure
+    stream: PassedStream
+    def __init__(self, owner: _Optional[str] = ..., address: _Optional[str] = ..., value_id: _Optional[str] = ..., by_value: _Optional[bool] = ..., payload: _Optional[_Union[Payload, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., stream: _Optional[_Union[PassedStream, _Mapping]] = ...) -> None: ...
+
+class PassedStream(_message.Message):
+    __slots__ = ("items", "owner", "address", "stream_id", "failure", "time_left_ms")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    STREAM_ID_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    TIME_LEFT_MS_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[Payload]
+    owner: str
+    address: str
+    stream_id: str
+    failure: Failure
+    time_left_ms: int
+    def __init__(self, items: _Optional[_Iterable[_Union[Payload, _Mapping]]] = ..., owner: _Optional[str] = ..., address: _Optional[str] = ..., stream_id: _Optional[str] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., time_left_ms: _Optional[int] = ...) -> None: ...
 
 class Outcome(_message.Message):
     __slots__ = ("payload", "failure")

@@ -71,6 +71,9 @@ class Worker:
     def ping(self) -> str:
         return "pong"
 
+    async def ping_after(self, _: Any) -> str:
+        return "pong"
+
 
 @serve.deployment(max_ongoing_requests=100)
 class Parent:
@@ -97,10 +100,22 @@ class Parent:
             return "timed out"
         return "finished"
 
-    async def shielded(self, tag: str) -> None:
-        response = self.worker.wait.remote(tag)
-        self.kept.append(response)
-        await asyncio.shield(response)
+    async def leave_running(self, tag: str) -> None:
+        alone = self.worker.wait.remote(f"{tag} alone")
+        in_thread = asyncio.create_task(
+            asyncio.to_thread(lambda: self.worker.wait.remote(f"{tag} in a thread").result())
+        )
+        try:
+            await asyncio.shield(self.worker.wait.remote(f"{tag} shielded"))
+        finally:
+            del alone
+            in_thread.add_done_callback(asyncio.Task.exception)
+
+    async def fire_and_forget(self, tag: str) -> None:
+        self.kept.append(self.worker.wait.remote(tag))
+
+    async def chained(self, tag: str) -> None:
+        await self.worker.ping_after.remote(self.worker.wait.remote(tag))
 
     async def cancel_kept(self) -> None:
         for response in self.kept:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -15,17 +16,24 @@ from meshgen.serve.handle import DeploymentHandle
 class Source:
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.times: dict[str, float] = {}
         self.changed = threading.Condition()
 
     def note(self, event: str) -> None:
         with self.changed:
             self.events.append(event)
+            self.times[event] = time.monotonic()
             self.changed.notify_all()
 
     def until(self, event: str, timeout_s: float) -> bool:
         """Whether an event happened; waits for it."""
         with self.changed:
             return self.changed.wait_for(lambda: event in self.events, timeout_s)
+
+    def time_of(self, event: str, timeout_s: float) -> float:
+        """When an event happened, on the clock that all processes of a machine share."""
+        assert self.until(event, timeout_s), f"{event} did not happen within {timeout_s} s"
+        return self.times[event]
 
     def noted(self) -> list[str]:
         return list(self.events)
@@ -65,6 +73,7 @@ class Source:
         number = 0
         try:
             while True:
+                self.note(f"{tag} item")
                 yield number
                 number += 1
                 await asyncio.sleep(0.001)
@@ -86,6 +95,24 @@ class Source:
         except asyncio.CancelledError:
             self.note(f"{tag} cancelled")
             raise
+
+    async def first_then_waits(self, tag: str) -> AsyncIterator[str]:
+        try:
+            yield "first"
+            await asyncio.Event().wait()
+        finally:
+            self.note(f"{tag} stopped")
+
+    async def waits_at_once(self, tag: str) -> AsyncIterator[str]:
+        self.note(f"{tag} began")
+        try:
+            await asyncio.Event().wait()
+            yield "never"
+        finally:
+            self.note(f"{tag} stopped")
+
+    def echo(self, value: Any) -> Any:
+        return value
 
     def unary(self) -> int:
         return 1

@@ -131,6 +131,7 @@ def test_processes_read_their_place_from_the_environment(compose: Any) -> None:
         service_dir=Path("/mesh/services/front"),
         listen="0.0.0.0:50051",
         health="127.0.0.1:50052",
+        metrics="0.0.0.0:9464",
         certs=Path("/run/secrets"),
     )
     gateway = Settings.from_environment(compose["services"]["gateway"]["environment"])

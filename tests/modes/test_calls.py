@@ -17,6 +17,7 @@ from meshgen.errors import (
     DeadlineError,
     SerializationError,
 )
+from meshgen.objectref import ObjectRef
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.testing import Mode, run_app
 from tests.apps.calls import app
@@ -255,18 +256,23 @@ async def test_an_error_upstream_is_the_error_downstream(worker: DeploymentHandl
     assert await worker.count_calls.remote() == before
 
 
-async def test_a_response_within_another_argument_is_refused(worker: DeploymentHandle) -> None:
-    """With what to do instead."""
-    with pytest.raises(SerializationError, match="await it and pass the value"):
-        worker.echo.remote([worker.add.remote(1)])
+async def test_a_response_within_another_argument_arrives_as_a_reference(
+    worker: DeploymentHandle,
+) -> None:
+    """The value stays where it is until somebody awaits it."""
+    assert await worker.call.remote(_kind, [worker.add.remote(1)]) == "ObjectRef"
 
 
-async def test_a_response_cannot_be_returned(handles: Handles) -> None:
-    """A method that forgets an await is told so."""
-    caller = handles["front"]
-    with pytest.raises(SerializationError, match="await it and pass the value"):
-        await handles["worker"].call.remote(_unawaited, handles["double"], caller)
+def _kind(items: list[Any]) -> str:
+    return type(items[0]).__name__
 
 
-def _unawaited(double: DeploymentHandle, _: Any) -> Any:
+async def test_a_response_that_is_returned_arrives_as_a_reference(handles: Handles) -> None:
+    """It can be awaited by whoever gets it."""
+    (ref,) = await handles["worker"].call.remote(_unawaited, handles["double"])
+    assert isinstance(ref, ObjectRef)
+    assert await ref == 2
+
+
+def _unawaited(double: DeploymentHandle) -> Any:
     return [double.remote(1)]

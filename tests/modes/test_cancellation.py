@@ -125,19 +125,42 @@ async def test_a_cancelled_call_cancels_the_calls_it_waits_for(
         await _until(journal, f"{tag} {each} cancelled")
 
 
-async def test_a_shielded_call_goes_on(
+async def test_calls_that_nobody_awaits_end_with_their_request(
     parent: DeploymentHandle, worker: DeploymentHandle, journal: DeploymentHandle
 ) -> None:
-    """`asyncio.shield` means what it says."""
+    """All that was called while serving it belongs to a request, shielded or never awaited."""
     tag = next(_tags)
-    response = parent.shielded.remote(tag)
-    await _until(journal, f"{tag} began")
+    response = parent.leave_running.remote(tag)
+    await _until(journal, f"{tag} shielded began")
+    await _until(journal, f"{tag} alone began")
+    await _until(journal, f"{tag} in a thread began")
     response.cancel()
     with pytest.raises(RequestCancelledError):
         await response
+    for which in ("shielded", "alone", "in a thread"):
+        await _until(journal, f"{tag} {which} cancelled")
     assert await worker.ping.remote() == "pong"
-    assert f"{tag} cancelled" not in await journal.all.remote()
+
+
+async def test_calls_that_nobody_awaits_outlive_a_request_that_ends_by_itself(
+    parent: DeploymentHandle, journal: DeploymentHandle
+) -> None:
+    """Fire and forget works as long as nobody cancels."""
+    tag = next(_tags)
+    await parent.fire_and_forget.remote(tag)
+    await _until(journal, f"{tag} began")
     await parent.cancel_kept.remote()
+    await _until(journal, f"{tag} cancelled")
+
+
+async def test_cancelling_a_chain_reaches_every_call_of_it(
+    parent: DeploymentHandle, journal: DeploymentHandle
+) -> None:
+    """The call that waits for a value, and the one that makes it."""
+    tag = next(_tags)
+    response = parent.chained.remote(tag)
+    await _until(journal, f"{tag} began")
+    response.cancel()
     await _until(journal, f"{tag} cancelled")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from meshgen.errors import (
     RequestCancelledError,
     SerializationError,
 )
+from meshgen.objectref import ObjectRef
 from meshgen.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 from meshgen.testing import Mode, run_app
 from tests.apps.streams import app
@@ -24,6 +26,7 @@ from tests.apps.streams import app
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 KINDS = ["sync_generator", "async_generator", "returns_generator", "returns_async_generator"]
+Stop = Callable[[DeploymentResponseGenerator[Any]], Awaitable[None]]
 _tags = map("call {}".format, itertools.count())
 
 
@@ -89,16 +92,17 @@ async def test_streams_pass_through_a_deployment_in_between(
 
 
 @pytest.mark.parametrize("method", ["fails_after", "fails_async_after"])
+@pytest.mark.parametrize("count", [0, 3, 3_000])
 async def test_an_error_comes_after_the_items_before_it(
-    source: DeploymentHandle, method: str
+    source: DeploymentHandle, method: str, count: int
 ) -> None:
     """With its own type; then the stream is exhausted."""
-    stream = source.options(method_name=method).remote(3)
+    stream = source.options(method_name=method).remote(count)
     items = []
-    with pytest.raises(LookupError, match="after 3"):
+    with pytest.raises(LookupError, match=f"after {count}"):
         async for item in stream:
             items.append(item)
-    assert items == [0, 1, 2]
+    assert items == list(range(count))
     assert await _list(stream) == []
 
 
@@ -165,6 +169,100 @@ async def test_a_unary_call_that_takes_one_item_stops_the_rest(
     assert await _noted(source, f"{tag} stopped")
 
 
+async def _breaks(stream: DeploymentResponseGenerator[Any]) -> None:
+    async for _ in stream:
+        break
+
+
+async def _breaks_in_a_thread(stream: DeploymentResponseGenerator[Any]) -> None:
+    def take_one(given: list[DeploymentResponseGenerator[Any]]) -> None:
+        for _ in given.pop():
+            break
+
+    await asyncio.to_thread(take_one, [stream])
+
+
+async def _cancels(stream: DeploymentResponseGenerator[Any]) -> None:
+    await anext(stream)
+    stream.cancel()
+
+
+async def _cancels_the_task(stream: DeploymentResponseGenerator[Any]) -> None:
+    task = asyncio.create_task(_list(stream))
+    await anext(stream)
+    task.cancel()
+    await asyncio.wait((task,))
+
+
+async def _drops(stream: DeploymentResponseGenerator[Any]) -> None:
+    await anext(stream)
+
+
+async def _drops_its_references(stream: DeploymentResponseGenerator[Any]) -> None:
+    await anext(await stream._to_object_ref_gen())
+
+
+@pytest.mark.parametrize("method", ["endless", "first_then_waits"])
+@pytest.mark.parametrize(
+    "stop",
+    [_breaks, _breaks_in_a_thread, _cancels, _cancels_the_task, _drops, _drops_its_references],
+)
+async def test_who_stops_consuming_stops_the_producer_at_once(
+    source: DeploymentHandle, method: str, stop: Stop
+) -> None:
+    """Its `finally` has run within 100 ms: at best of five, since machines pause at times."""
+    delays = []
+    for _ in range(5):
+        tag = next(_tags)
+        await stop(source.options(method_name=method).remote(tag))
+        stopped_at = time.monotonic()
+        event = source.options(stream=False).time_of.remote(f"{tag} stopped", 10.0)
+        delays.append(await event - stopped_at)
+    assert min(delays) < 0.1
+
+
+async def test_a_stream_that_is_never_consumed_stops_when_it_is_dropped(
+    source: DeploymentHandle,
+) -> None:
+    """Before its first item, and after; large ones that nobody came for included."""
+    for method in ("waits_at_once", "endless", "endless_sync"):
+        tag = next(_tags)
+        stream = source.options(method_name=method).remote(tag)
+        event = "began" if method == "waits_at_once" else "item"
+        assert await _noted(source, f"{tag} {event}")
+        del stream
+        assert await _noted(source, f"{tag} stopped")
+
+
+@pytest.mark.parametrize("method", ["sync_generator", "pauses"])
+async def test_references_to_the_items_arrive_one_by_one(
+    source: DeploymentHandle, method: str
+) -> None:
+    """Each resolves to its item, here or as an argument; in a loop and in a thread."""
+    method_handle = source.options(method_name=method)
+    references = [ref async for ref in await method_handle.remote(3)._to_object_ref_gen()]
+    assert all(isinstance(ref, ObjectRef) for ref in references)
+    assert [await ref for ref in references] == [0, 1, 2]
+    assert await source.options(stream=False).echo.remote(references[1]) == 1
+    stream = method_handle.remote(2_000)
+    blocking = await asyncio.to_thread(lambda: list(stream._to_object_ref_gen_sync()))
+    assert [await ref for ref in blocking] == list(range(2_000))
+
+
+async def test_references_fail_where_the_stream_does(source: DeploymentHandle) -> None:
+    """After the items before; a blocking iteration is refused in a loop."""
+    references = await source.fails_after.remote(1)._to_object_ref_gen()
+    assert await (await anext(references)) == 0
+    with pytest.raises(LookupError, match="after 1"):
+        await anext(references)
+    with pytest.raises(BlockingCallError, match=r"await response._to_object_ref_gen\(\)"):
+        source.pauses.remote(1)._to_object_ref_gen_sync()
+    with pytest.raises(BlockingCallError, match="async for item in response"):
+        next(await source.pauses.remote(1)._to_object_ref_gen())
+    with pytest.raises(SerializationError, match="pass on the references"):
+        source.options(stream=False).echo.remote(references)
+
+
 async def test_cancel_ends_a_stream_for_both(source: DeploymentHandle) -> None:
     """The consumer is told, the producer is cancelled where it waits."""
     tag = next(_tags)
@@ -210,7 +308,7 @@ async def test_a_stream_is_neither_awaited_nor_passed_on(source: DeploymentHandl
         await stream
     with pytest.raises(GeneratorMismatchError, match=r"has no result\(\)"):
         stream.result()
-    with pytest.raises(SerializationError, match="cannot be passed to another call"):
+    with pytest.raises(SerializationError, match="compose_streams=True"):
         source.sync_generator.remote(stream)
     with pytest.raises(BlockingCallError, match="async for item in response"):
         next(stream)

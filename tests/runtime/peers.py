@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
+from meshgen.runtime.holds import Holds
 from meshgen.runtime.peer import Peer
+from meshgen.runtime.replica import Replica
+from meshgen.runtime.resolver import Resolver
 from meshgen.runtime.session import REQUEST
-from meshgen.types import Payload
+from meshgen.stub import DeploymentStub
+from meshgen.types import DeploymentID, Payload
 from meshgen.v1 import mesh_pb2 as pb
 
 
@@ -24,12 +30,16 @@ class ScriptedPeer(Peer):
         """The replica tells its state."""
         self.arrive(pb.Frame(kind=pb.FRAME_KIND_STATE, state=state))
 
-    def take(self) -> list[int]:
-        """What was queued leaves: the ids of the calls among it."""
+    def frames(self) -> list[pb.Frame]:
+        """What was queued leaves."""
         frames: list[pb.Frame] = []
         while (message := self.session.outbox.take()) is not None:
             frames += message.frames
-        return [frame.id for frame in frames if frame.kind == REQUEST]
+        return frames
+
+    def take(self) -> list[int]:
+        """What was queued leaves: the ids of the calls among it."""
+        return [frame.id for frame in self.frames() if frame.kind == REQUEST]
 
     def take_one(self) -> int:
         """What was queued leaves: one call."""
@@ -84,9 +94,47 @@ class ScriptedPeer(Peer):
             yield message
 
 
-class Here:
-    """Posts to the loop that it is called on."""
+def serving_peer(address: str = "a") -> ScriptedPeer:
+    """A replica that takes calls."""
+    peer = ScriptedPeer(address, lambda _: None)
+    peer.start()
+    peer.tell(pb.State(phase=pb.REPLICA_PHASE_SERVING, max_ongoing_requests=9))
+    return peer
 
-    def post(self, function: Callable[[], None]) -> None:
+
+class ScriptedNetwork:
+    """Replicas that do what the test says, by address; all of them serve at once."""
+
+    def __init__(self) -> None:
+        self.peers: dict[str, ScriptedPeer] = {}
+
+    def hosting(self, replica: Replica) -> AbstractAsyncContextManager[str]:
+        """Nobody is to reach this process."""
+        raise AssertionError("nothing is hosted here")
+
+    def resolver(self, stub: DeploymentStub) -> Resolver:
+        """Nobody looks for replicas here."""
+        raise AssertionError("the tests say which replica takes a call")
+
+    def connect(
+        self, stub: DeploymentStub, address: str, on_change: Callable[[Peer], None]
+    ) -> Peer:
+        """A new one."""
+        self.peers[address] = ScriptedPeer(address, on_change)
+        return self.peers[address]
+
+
+class Here:
+    """The caller of a process, on the loop that it is called on."""
+
+    def __init__(self) -> None:
+        self.network = ScriptedNetwork()
+        self.holds = Holds(self.network, _stub, self)
+
+    def post(self, function: Callable[..., None], *args: Any) -> None:
         """At once."""
-        function()
+        function(*args)
+
+
+def _stub(owner: DeploymentID) -> DeploymentStub:
+    return DeploymentStub(id=owner, service=owner.name.lower())

@@ -21,7 +21,7 @@ from meshgen.runtime.replica import Replica
 from meshgen.runtime.server import serving
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.settings import socket_folder
-from meshgen.spec import ServiceSpec, Target
+from meshgen.spec import AppSpec, MeshSpec, ServiceSpec, Target
 from meshgen.stub import DeploymentStub
 
 Over = Literal["memory", "loopback"]
@@ -86,9 +86,25 @@ def short_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def mesh_caller(network: Network) -> MeshCaller:
+class _Stubs(MeshFile):
+    """The mesh of one deployment, without a file."""
+
+    def __init__(self, *stubs: DeploymentStub) -> None:
+        super().__init__(Path("no mesh.json here"))
+        apps = [
+            AppSpec(name=s.id.app, ingress=s.id.name, route_prefix=None, stubs={s.id.name: s})
+            for s in stubs
+        ]
+        self._mesh = MeshSpec(apps={app.name: app for app in apps})
+
+    def current(self) -> MeshSpec:
+        """Always the same."""
+        return self._mesh
+
+
+def mesh_caller(network: Network, *stubs: DeploymentStub) -> MeshCaller:
     """A caller that is given its stubs, so that it never reads a mesh file."""
-    return MeshCaller(MeshFile(Path("no mesh.json here")), network)
+    return MeshCaller(_Stubs(*stubs), network)
 
 
 @asynccontextmanager
@@ -111,13 +127,13 @@ async def run_here(
     async with AsyncExitStack() as stack:
         if over == "memory":
             memory = MemoryNetwork()
-            caller = await stack.enter_async_context(mesh_caller(memory))
+            caller = await stack.enter_async_context(mesh_caller(memory, spec.stub))
             mesh = Mesh(caller=caller, stub=spec.stub)
             memory.replicas[spec.stub.id] = mesh.replicas
         else:
             root = stack.enter_context(short_folder())
             network = GrpcNetwork(template=f"unix:{root}", name="test")
-            caller = await stack.enter_async_context(mesh_caller(network))
+            caller = await stack.enter_async_context(mesh_caller(network, spec.stub))
             mesh = Mesh(caller=caller, stub=spec.stub)
             folder = socket_folder(root, spec.stub.id.app, spec.stub.service)
             folder.mkdir(parents=True)
@@ -144,7 +160,7 @@ async def over_tcp(
     """A replica at a free port of the loopback interface, and a caller that knows it by DNS."""
     async with serving(replica, "127.0.0.1:0", server) as address:
         network = GrpcNetwork(template=f"dns:{address}", name="test", certificates=client)
-        async with mesh_caller(network) as caller:
+        async with mesh_caller(network, replica.stub) as caller:
             yield Mesh(caller=caller, stub=replica.stub, replicas=[replica], addresses=[address])
 
 

@@ -115,6 +115,16 @@ async def test_a_payload_that_nobody_fetches_is_forgotten() -> None:
     await until(lambda: len(store) == 0)
 
 
+async def test_a_payload_can_be_kept_however_long_it_takes() -> None:
+    """Where somebody drops it if nobody comes."""
+    store = PayloadStore(keep_seconds=0.0)
+    payload_id = store.park(Payload(b"x"))
+    store.keep(payload_id)
+    store.park(Payload(b"y"))
+    await until(lambda: len(store) == 1)
+    assert store.take(payload_id).pickle == b"x"
+
+
 async def test_an_id_that_is_used_again_keeps_the_later_payload() -> None:
     """And the earlier one's time does not end the later one's."""
     store = PayloadStore(keep_seconds=0.0)

@@ -15,6 +15,7 @@ from meshgen.errors import (
     DeadlineError,
     NoSuchApplicationError,
     NotServingError,
+    ReplicaLostError,
     RequestCancelledError,
     SerializationError,
 )
@@ -118,20 +119,24 @@ async def test_a_failed_argument_fails_the_call() -> None:
         assert mesh.replicas[0].context.servable_object.calls == []
 
 
-async def test_a_value_of_a_response_that_cannot_be_sent_fails_the_call() -> None:
-    """It can only be found out when the value is there."""
+async def test_a_value_that_is_passed_on_is_not_pickled_again() -> None:
+    """It goes on as it came, whether or not the one who passes it has unpickled it."""
 
-    class Locking(_Adder):
-        async def lock(self) -> Any:
-            return _Unsendable(1)
+    class Passing(_Adder):
+        async def make(self) -> Any:
+            return _Once(1)
 
-    async with run_here(Locking) as mesh:
-        response = mesh.handle.add.remote(mesh.handle.lock.remote())
-        with pytest.raises(SerializationError, match=r"argument 1 \(_Unsendable\)"):
-            await response
+        async def left(self, value: _Once) -> int:
+            return value.left
+
+    async with run_here(Passing) as mesh:
+        made = mesh.handle.make.remote()
+        assert await mesh.handle.left.remote(made) == 0
+        assert (await made).left == 0
+        assert await mesh.handle.left.remote(made) == 0
 
 
-class _Unsendable:
+class _Once:
     """Travels once."""
 
     def __init__(self, left: int) -> None:
@@ -140,7 +145,7 @@ class _Unsendable:
     def __reduce__(self) -> Any:
         if not self.left:
             raise TypeError("not again")
-        return _Unsendable, (self.left - 1,)
+        return _Once, (self.left - 1,)
 
 
 async def test_a_cancelled_argument_is_a_cancelled_call() -> None:
@@ -173,12 +178,16 @@ async def test_a_deadline_counts_while_arguments_are_waited_for() -> None:
 
 async def test_closing_fails_what_waits_for_arguments() -> None:
     """As a mesh that is gone, not as if the awaiting task were cancelled."""
-    async with run_here(_Adder) as mesh:
-        waiting = mesh.handle.add.remote(mesh.handle.later.remote(1))
+    async with run_here(_Adder, max_ongoing_requests=1) as mesh:
+        running = mesh.handle.later.remote(1)
+        await settle()
+        waiting = mesh.handle.add.remote(mesh.handle.later.remote(2))
         await settle()
         await mesh.caller.__aexit__()
         with pytest.raises(NotServingError, match="default/_Adder belongs to was shut down"):
             await waiting
+        with pytest.raises(ReplicaLostError):
+            await running
 
 
 async def test_calls_after_closing_fail() -> None:

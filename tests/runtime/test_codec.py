@@ -26,9 +26,11 @@ from meshgen.errors import (
     SerializationError,
     UnavailableError,
 )
+from meshgen.objectref import ByValue, ObjectRef, Passed
+from meshgen.reply import Reply
 from meshgen.runtime import codec
 from meshgen.runtime.frames import payload_message, read_payload
-from meshgen.serve.response import DeploymentResponse
+from meshgen.serve.response import DeploymentResponseGenerator
 from meshgen.types import Payload
 from meshgen.v1 import mesh_pb2 as pb
 
@@ -94,6 +96,8 @@ def test_an_importable_class_is_the_same_class_over_there() -> None:
 
 _MAIN_SCRIPT = """
 import sys
+from meshgen.objectref import ByValue, ObjectRef, Passed
+from meshgen.reply import Reply
 from meshgen.runtime import codec
 
 class Point:
@@ -160,9 +164,66 @@ def test_an_unpicklable_argument_is_named() -> None:
 
 
 def test_an_argument_that_says_itself_why_it_cannot_travel_is_quoted() -> None:
-    """Responses and streams tell what to do instead."""
-    with pytest.raises(SerializationError, match="await it and pass the value"):
-        codec.encode_arguments((([DeploymentResponse[int]("r")],), {}))
+    """Streams tell so."""
+    stream: DeploymentResponseGenerator[int] = DeploymentResponseGenerator("r")
+    with pytest.raises(SerializationError, match="^a DeploymentResponseGenerator cannot"):
+        codec.encode_arguments((([stream],), {}))
+
+
+def _refs(count: int) -> list[ObjectRef[Any]]:
+    return [ObjectRef(Reply()) for _ in range(count)]
+
+
+def test_responses_in_a_value_are_noted_while_it_is_pickled() -> None:
+    """In the order in which they were met, each once."""
+    one, other = _refs(2)
+    payload = codec.encode({"a": [one, other], "b": one})
+    assert payload.references == (Passed(one.reply, False), Passed(other.reply, False))
+
+
+def test_responses_by_value_are_noted_as_such() -> None:
+    """As a call's own arguments."""
+    reply = Reply()
+    payload = codec.encode_arguments(((ByValue(reply),), {}), has_responses=True)
+    assert payload.references == (Passed(reply, True),)
+
+
+def test_a_value_that_takes_cloudpickle_has_its_responses_noted_once() -> None:
+    """The attempt that failed has left no notes."""
+    one, other = _refs(2)
+    payload = codec.encode([one, lambda: other, one])
+    assert payload.references == (Passed(one.reply, False), Passed(other.reply, False))
+    function = codec.decode(payload)[1]
+    assert function() == other
+
+
+def test_a_value_that_cannot_be_pickled_leaves_no_notes() -> None:
+    """The next one of this thread begins anew."""
+    with pytest.raises(SerializationError):
+        codec.encode([*_refs(1), threading.Lock()])
+    assert codec.encode("plain").references == ()
+    (ref,) = _refs(1)
+    assert codec.encode([ref]).references == (Passed(ref.reply, False),)
+
+
+def test_pickling_by_hand_does_not_end_up_in_a_call() -> None:
+    """A reference that this thread pickled itself is none of the next call's."""
+    ref: ObjectRef[int] = ObjectRef(Reply())
+    ref.reply.resolve(codec.encode(1), codec.decode)
+    pickle.dumps(ref)
+    assert codec.encode("plain").references == ()
+
+
+def test_a_response_within_a_result_that_is_decoded_later_is_found() -> None:
+    """Whatever else was decoded in between, and within it."""
+    one, other = _refs(2)
+    inner = codec.encode([other])
+    outer = codec.encode([one, inner.pickle])
+    codec.decode(codec.encode("in between"))
+    first, data = codec.decode(outer)
+    assert first == one
+    assert codec.decode(Payload(data, (), inner.references)) == [other]
+    assert codec.decode(outer)[0] == one
 
 
 def test_an_unpicklable_result_is_named() -> None:

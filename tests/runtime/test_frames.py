@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshgen.objectref import Passed
+from meshgen.reply import Reply
 from meshgen.runtime import frames
 from meshgen.runtime.bulk import INLINE_LIMIT
-from meshgen.types import Call, Payload, RequestContext
+from meshgen.types import Call, DeploymentID, Payload, RequestContext, Token
 from meshgen.v1 import mesh_pb2 as pb
 
 
@@ -71,7 +73,12 @@ def test_a_request_keeps_its_identity_and_gets_the_callees_application() -> None
         request_id="r", route="/shop", app_name="other", multiplexed_model_id="m", session_id="s"
     )
     assert _through(context) == RequestContext(
-        request_id="r", route="/shop", app_name="shop", multiplexed_model_id="m", session_id="s"
+        request_id="r",
+        route="/shop",
+        app_name="shop",
+        multiplexed_model_id="m",
+        session_id="s",
+        is_served=True,
     )
 
 
@@ -94,3 +101,79 @@ def test_a_deadline_beyond_all_time_travels(deadline: float) -> None:
     """It is more than a number of milliseconds can say."""
     left = _through(RequestContext(deadline=deadline)).time_left()
     assert left is None or left > 1e9
+
+
+class _Elsewhere:
+    """A value at a replica."""
+
+    payload: Payload | None = None
+    error: BaseException | None = None
+    token = Token(DeploymentID("shop", "Cart"), "unix:/there.sock", "v1")
+
+    def fetch(self, reply: Reply) -> None:
+        """Nobody wants it here."""
+        raise AssertionError("it is only written")
+
+
+def _written(*replies: Reply, by_value: bool = False) -> list[pb.Reference]:
+    passed = [Passed(reply, by_value) for reply in replies]
+    message = frames.payload_message(Payload(b"N.", (), passed))
+    return list(pb.Payload.FromString(message.SerializeToString()).references)
+
+
+@pytest.mark.parametrize("by_value", [False, True])
+def test_a_value_elsewhere_is_written_as_where_it_is(by_value: bool) -> None:
+    """Owner, address and id; and whether the value itself is meant."""
+    reply = Reply()
+    reply.leave_at(_Elsewhere())
+    (reference,) = _written(reply, by_value=by_value)
+    assert (reference.owner, reference.address) == ("shop/Cart", "unix:/there.sock")
+    assert reference.value_id == "v1" and reference.by_value is by_value
+
+
+def test_a_value_that_is_here_is_written_itself() -> None:
+    """With its buffers, whatever they are views of."""
+    reply = Reply()
+    reply.resolve(Payload(bytearray(b"data"), [memoryview(b"buffer")]), lambda _: None)
+    (reference,) = _written(reply)
+    arrived = frames.read_payload(reference.payload)
+    assert arrived.pickle == b"data" and [bytes(part) for part in arrived.buffers] == [b"buffer"]
+    assert not reference.value_id
+
+
+def test_an_error_is_written_as_one() -> None:
+    """Whoever awaits it raises it."""
+    reply = Reply()
+    reply.fail(KeyError("upstream"))
+    (reference,) = _written(reply)
+    assert reference.failure.type_name == "builtins.KeyError"
+
+
+def test_a_value_that_refers_to_others_is_written_with_them() -> None:
+    """To any depth."""
+    inner, middle = Reply(), Reply()
+    inner.leave_at(_Elsewhere())
+    middle.resolve(Payload(b"N.", (), [Passed(inner, False)]), lambda _: None)
+    (reference,) = _written(middle)
+    assert [each.value_id for each in reference.payload.references] == ["v1"]
+
+
+def test_a_value_that_had_to_leave_its_replica_is_written_itself() -> None:
+    """Where it was, nobody is left."""
+    reply, kept = Reply(), _Elsewhere()
+    reply.leave_at(kept)
+    kept.payload = Payload(b"evacuated")
+    (reference,) = _written(reply)
+    assert reference.payload.pickle == b"evacuated" and not reference.value_id
+
+
+def test_arguments_that_were_uploaded_are_written_with_what_they_refer_to() -> None:
+    """The pickle travels apart; what it needs is known before it is looked at."""
+    reply = Reply()
+    reply.leave_at(_Elsewhere())
+    call = Call("add", Payload(b"large", (), [Passed(reply, True)]), RequestContext())
+    message = pb.Invocation()
+    frames.write_invocation(message, call, "p")
+    assert message.arguments.payload_id == "p" and not message.arguments.pickle
+    assert message.arguments.has_more
+    assert [each.value_id for each in message.arguments.references] == ["v1"]

@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,7 +41,7 @@ from meshgen.errors import (
 )
 from meshgen.items import ItemBuffer
 from meshgen.listener import bind
-from meshgen.reply import Reply
+from meshgen.reply import Kept, Reply
 from meshgen.runtime.exchange import Exchange
 from meshgen.runtime.gateway import make_app
 from meshgen.runtime.http import answer
@@ -51,7 +51,7 @@ from meshgen.runtime.refusal import RefusedError
 from meshgen.settings import Settings
 from meshgen.spec import AppSpec, MeshSpec, write_mesh
 from meshgen.stub import DeploymentStub
-from meshgen.types import DeploymentID, Payload, RequestContext
+from meshgen.types import DeploymentID, Payload, RequestContext, Token
 
 Code = Callable[..., Any]
 
@@ -122,6 +122,22 @@ class InMemoryMesh:
     ) -> None:
         """The gateway makes no unary calls."""
         raise AssertionError("the gateway streams")
+
+    def borrow(self, token: Token) -> Kept:
+        """Never asked for here."""
+        raise AssertionError("the gateway passes no values on")
+
+    def put(self, value: Any, reply: Reply) -> None:
+        """Never asked for here."""
+        raise AssertionError("the gateway passes no values on")
+
+    def put_later(self, make: Callable[[], Coroutine[Any, Any, Any]], reply: Reply) -> None:
+        """Never asked for here."""
+        raise AssertionError("the gateway passes no values on")
+
+    async def replica_ids(self, stub: DeploymentStub) -> list[str]:
+        """Never asked for here."""
+        raise AssertionError("the gateway looks for no replicas")
 
     def find(self, target: DeploymentID) -> DeploymentStub:
         """Of the mesh."""

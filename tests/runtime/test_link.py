@@ -70,7 +70,7 @@ async def _items(stream: Any) -> list[Any]:
 
 
 def _nothing_is_left(replica: Replica) -> None:
-    assert replica.ongoing == 0
+    assert replica.occupancy.ongoing == 0
     assert len(replica.uploads) == len(replica.results) == len(replica.streams) == 0
 
 
@@ -88,7 +88,7 @@ async def test_many_calls_at_once_have_each_their_own_result(over: Over) -> None
     async with run_here(_Echo, over=over, max_ongoing_requests=7) as mesh:
         replies = [mesh.handle.echo.remote(n) for n in range(500)]
         assert await asyncio.gather(*map(_value, replies)) == list(range(500))
-        await until(lambda: mesh.replicas[0].ongoing == 0)
+        await until(lambda: mesh.replicas[0].occupancy.ongoing == 0)
 
 
 @BOTH
@@ -98,7 +98,7 @@ async def test_a_stream_has_its_items(over: Over, n: int, method: str) -> None:
     """All of them, in order, however many."""
     async with run_here(_Echo, over=over) as mesh:
         assert await _items(mesh.stream.options(method_name=method).remote(n)) == list(range(n))
-        await until(lambda: mesh.replicas[0].ongoing == 0)
+        await until(lambda: mesh.replicas[0].occupancy.ongoing == 0)
 
 
 @BOTH
@@ -114,7 +114,7 @@ async def test_large_values_travel_each_way(over: Over, megabytes: int) -> None:
         del back
         data = array.tobytes()
         assert await mesh.handle.echo.remote(data) == data
-        await until(lambda: mesh.replicas[0].ongoing == 0)
+        await until(lambda: mesh.replicas[0].occupancy.ongoing == 0)
         _nothing_is_left(mesh.replicas[0])
 
 
@@ -126,7 +126,7 @@ async def test_large_items_travel_in_their_place(over: Over) -> None:
         found = await _items(mesh.stream.arrays.remote(sizes))
         assert [len(item) for item in found] == sizes
         assert all((item == len(item) % 256).all() for item in found)
-        await until(lambda: mesh.replicas[0].ongoing == 0)
+        await until(lambda: mesh.replicas[0].occupancy.ongoing == 0)
         _nothing_is_left(mesh.replicas[0])
 
 
@@ -320,7 +320,7 @@ async def test_cancelling_reaches_user_code(over: Over) -> None:
         with pytest.raises(RequestCancelledError):
             await response
         await until(lambda: _object(mesh).ended == ["unary"])
-        await until(lambda: mesh.replicas[0].ongoing == 0)
+        await until(lambda: mesh.replicas[0].occupancy.ongoing == 0)
 
 
 @BOTH
@@ -329,7 +329,7 @@ async def test_a_deadline_reaches_user_code(over: Over) -> None:
     async with run_here(_Waiting, over=over) as mesh:
         with pytest.raises(DeadlineError):
             await mesh.handle.options(timeout_s=0.1).wait.remote()
-        await until(lambda: mesh.replicas[0].ongoing == 0)
+        await until(lambda: mesh.replicas[0].occupancy.ongoing == 0)
 
 
 @BOTH
@@ -348,7 +348,7 @@ async def test_cancelling_a_stream_reaches_user_code(over: Over, method: str, ta
         with pytest.raises(RequestCancelledError):
             await anext(stream)
         await until(lambda: _object(mesh).ended == ["stream"])
-        await until(lambda: mesh.replicas[0].ongoing == 0)
+        await until(lambda: mesh.replicas[0].occupancy.ongoing == 0)
         _nothing_is_left(mesh.replicas[0])
 
 
@@ -360,7 +360,7 @@ async def test_a_stream_that_is_dropped_stops_its_producer(over: Over) -> None:
             break
         gc.collect()
         await until(lambda: _object(mesh).ended == ["stream"])
-        await until(lambda: mesh.replicas[0].ongoing == 0)
+        await until(lambda: mesh.replicas[0].occupancy.ongoing == 0)
 
 
 @BOTH
@@ -407,7 +407,7 @@ async def test_a_caller_that_goes_away_takes_its_calls_along(over: Over) -> None
         await anext(streams[0])
         await mesh.caller.__aexit__()
         await until(lambda: len(_object(mesh).ended) == 11)
-        await until(lambda: mesh.replicas[0].ongoing == 0)
+        await until(lambda: mesh.replicas[0].occupancy.ongoing == 0)
         for response in responses:
             with pytest.raises(ReplicaLostError):
                 await response
@@ -481,7 +481,7 @@ async def test_a_server_that_stops_right_after_draining_loses_nothing() -> None:
                 answers = [
                     group.create_task(_value(mesh.handle.large.remote(n))) for n in range(10)
                 ]
-                await until(lambda: replica.ongoing == 10 or any(map(_done, answers)))
+                await until(lambda: replica.occupancy.ongoing == 10 or any(map(_done, answers)))
                 await replica.drain()
                 # Leaving the block stops the server and then closes the caller.
                 await asyncio.gather(*answers)
@@ -509,10 +509,10 @@ async def test_a_cancelled_plain_call_keeps_its_slot_until_its_thread_ends(over:
         first.cancel()
         second = mesh.handle.work.remote()
         await settle(100)
-        assert mesh.replicas[0].ongoing == 1 and not second.done
+        assert mesh.replicas[0].occupancy.ongoing == 1 and not second.done
         leave.set()
         assert await second == "worked"
-        await until(lambda: mesh.replicas[0].ongoing == 0)
+        await until(lambda: mesh.replicas[0].occupancy.ongoing == 0)
 
 
 class _Mixed(_Echo):
@@ -552,7 +552,7 @@ async def _soak(mesh: Mesh, rng: random.Random, calls: int) -> None:
             await rng.choice([_whole_call, _cancelled_call, _cancelled_stream])(mesh, rng)
 
     await asyncio.gather(*(work() for _ in range(20)))
-    await until(lambda: not any(replica.ongoing for replica in mesh.replicas))
+    await until(lambda: not any(replica.occupancy.ongoing for replica in mesh.replicas))
 
 
 @BOTH

@@ -78,8 +78,8 @@ async def test_a_new_replica_is_found_and_shares_the_load() -> None:
     async with run_here(Waiting, replicas=2, max_ongoing_requests=2) as mesh:
         late = mesh.replicas.pop()
         responses = [mesh.handle.wait.remote(n) for n in range(10)]
-        await until(lambda: mesh.replicas[0].ongoing == 2)
+        await until(lambda: mesh.replicas[0].occupancy.ongoing == 2)
         mesh.replicas.append(late)
-        await until(lambda: late.ongoing == 2)
+        await until(lambda: late.occupancy.ongoing == 2)
         go_on.set()
         assert [await response for response in responses] == list(range(10))

@@ -23,10 +23,11 @@ from meshgen.errors import (
 from meshgen.items import ItemBuffer
 from meshgen.reply import Reply
 from meshgen.runtime.bulk import INLINE_LIMIT
-from meshgen.runtime.calls import StreamCall, UnaryCall
 from meshgen.runtime.codec import encode_arguments
 from meshgen.runtime.peer import Peer
 from meshgen.runtime.router import Router, pick
+from meshgen.runtime.streamcall import StreamCall
+from meshgen.runtime.unarycall import UnaryCall
 from meshgen.stub import DeploymentStub
 from meshgen.types import DeploymentID, RequestContext
 from meshgen.v1 import mesh_pb2 as pb
@@ -85,7 +86,7 @@ class Setup:
         context = replace(CONTEXT, deadline=deadline)
         call = UnaryCall(STUB.id, "add", context, Here(), reply)
         call.arguments = encode_arguments((args, {}))
-        reply.on_cancel = call.abandon
+        reply.carrier = call
         self.router.submit(call)
         return reply
 

@@ -137,7 +137,7 @@ async def test_the_generic_call_works_under_both_names(service: str) -> None:
     async with _plain(service) as plain:
         response = await plain.call("add", 2, y=5)
         assert pickle.loads(response.outcome.payload.pickle) == 7
-        assert plain.replica.ongoing == 0
+        assert plain.replica.occupancy.ongoing == 0
 
 
 @_SERVICES
@@ -147,7 +147,7 @@ async def test_the_generic_stream_works_under_both_names(service: str) -> None:
         messages = [message async for message in plain.stream("count", 500)]
         items = [pickle.loads(item.pickle) for message in messages for item in message.items]
         assert items == list(range(500)) and len(messages) < 50
-        await until(lambda: plain.replica.ongoing == 0)
+        await until(lambda: plain.replica.occupancy.ongoing == 0)
 
 
 async def test_a_failure_is_an_outcome() -> None:
@@ -158,7 +158,7 @@ async def test_a_failure_is_an_outcome() -> None:
         assert failure.origin == "default/SpanishAdder#0"
         (message,) = [message async for message in plain.stream("fail")]
         assert message.failure.type_name == "builtins.ValueError"
-        assert plain.replica.ongoing == 0
+        assert plain.replica.occupancy.ongoing == 0
 
 
 async def test_a_cancellation_by_user_code_is_an_outcome() -> None:
@@ -223,20 +223,20 @@ async def test_a_full_replica_refuses() -> None:
     """At once, as unavailable: the call was not started."""
     async with _plain(max_ongoing_requests=1) as plain:
         running = plain.call("wait")
-        await until(lambda: plain.replica.ongoing == 1)
+        await until(lambda: plain.replica.occupancy.ongoing == 1)
         for call in (plain.call("add", 1), plain.stream("count", 1)):
             error = await _status(call)
             assert error.code() is grpc.StatusCode.UNAVAILABLE
             assert "not started" in (error.details() or "")
         running.cancel()
-        await until(lambda: plain.replica.ongoing == 0)
+        await until(lambda: plain.replica.occupancy.ongoing == 0)
 
 
 async def test_refused_arguments_are_not_kept() -> None:
     """Their caller uploads them where the call goes instead."""
     async with _plain(max_ongoing_requests=1) as plain:
         running = plain.call("wait")
-        await until(lambda: plain.replica.ongoing == 1)
+        await until(lambda: plain.replica.occupancy.ongoing == 1)
         await plain.upload(
             pb.UploadRequest(payload_id="p", sizes=[1]), pb.UploadRequest(chunk=b"x")
         )
@@ -257,9 +257,9 @@ async def test_a_caller_that_goes_away_frees_the_slot(method: str) -> None:
     """Its call is cancelled."""
     async with _plain() as plain:
         call = plain.call(method) if method == "wait" else plain.stream(method)
-        await until(lambda: plain.replica.ongoing == 1)
+        await until(lambda: plain.replica.occupancy.ongoing == 1)
         call.cancel()
-        await until(lambda: plain.replica.ongoing == 0)
+        await until(lambda: plain.replica.occupancy.ongoing == 0)
 
 
 async def test_reading_on_in_a_stream_that_is_not_open_is_refused() -> None:
@@ -307,7 +307,7 @@ async def test_an_id_that_is_used_twice_is_refused() -> None:
             plain.link(pb.Frame(kind=pb.FRAME_KIND_HELLO, hello=hello), request, request)
         )
         assert "x used the id 1 for two calls" in (error.details() or "")
-        await until(lambda: plain.replica.ongoing == 0)
+        await until(lambda: plain.replica.occupancy.ongoing == 0)
 
 
 async def test_an_address_that_cannot_be_bound_is_an_error() -> None:

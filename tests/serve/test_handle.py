@@ -7,7 +7,7 @@ import math
 import pickle
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,7 @@ from meshgen.errors import (
     UnknownMethodError,
 )
 from meshgen.items import ItemBuffer
-from meshgen.reply import Reply
+from meshgen.reply import Kept, Reply
 from meshgen.serve.context import current_request, scoped_caller
 from meshgen.serve.handle import (
     DeploymentHandle,
@@ -32,7 +32,7 @@ from meshgen.serve.handle import (
     DeploymentResponseGenerator,
 )
 from meshgen.stub import DeploymentStub, method_stubs
-from meshgen.types import DeploymentID, Payload, RequestContext
+from meshgen.types import DeploymentID, Payload, RequestContext, Token
 
 
 class Cart:
@@ -96,6 +96,22 @@ class InMemoryCaller:
         self.calls.append((method, args, kwargs))
         self.contexts.append(context)
         return getattr(self.target, method)(*args, **kwargs)
+
+    def borrow(self, token: Token) -> Kept:
+        """Never asked for here."""
+        raise AssertionError("this caller keeps no values")
+
+    def put(self, value: Any, reply: Reply) -> None:
+        """Never asked for here."""
+        raise AssertionError("this caller keeps no values")
+
+    def put_later(self, make: Callable[[], Coroutine[Any, Any, Any]], reply: Reply) -> None:
+        """Never asked for here."""
+        raise AssertionError("this caller keeps no values")
+
+    async def replica_ids(self, stub: DeploymentStub) -> list[str]:
+        """Never asked for here."""
+        raise AssertionError("this caller has no replicas")
 
     def find(self, target: DeploymentID) -> DeploymentStub:
         """Refuse: this caller knows its one deployment only."""

@@ -1,0 +1,146 @@
+"""A call with one result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from weakref import ref
+
+from meshgen.reply import Reply
+from meshgen.runtime import codec
+from meshgen.runtime.calls import Home, PendingCall
+from meshgen.runtime.heldvalue import HeldValue, lent
+from meshgen.runtime.peer import Peer
+from meshgen.runtime.session import ERROR
+from meshgen.types import DeploymentID, Payload, RequestContext, Token, new_value_id
+from meshgen.v1 import mesh_pb2 as pb
+
+
+class UnaryCall(PendingCall):
+    """A call with one result."""
+
+    stream = False
+    # Whether the outcome is wanted by others too, and who waits until it has a replica.
+    _wanted = False
+    _on_ready: Sequence[Callable[[], None]] = ()
+    _kept: HeldValue | None = None
+
+    def __init__(
+        self,
+        target: DeploymentID,
+        method: str,
+        context: RequestContext,
+        home: Home,
+        reply: Reply,
+    ) -> None:
+        super().__init__(target, method, context, home)
+        self._reply = reply
+
+    def keep(self, ready: Callable[[], None]) -> None:
+        """Have the outcome kept at its replica; calls back once it has one. From any thread."""
+        self._home.post(self._keep, ready)
+
+    def _keep(self, ready: Callable[[], None]) -> None:
+        self._wanted = True
+        self._on_ready = (*self._on_ready, ready)
+        if self._reply.passable:
+            self._tell_ready()
+        elif self._call_id:
+            self._retain()
+
+    def _tell_ready(self) -> None:
+        waiting, self._on_ready = self._on_ready, ()
+        for callback in waiting:
+            callback()
+
+    def _leave(self, peer: Peer, payload_id: str = "") -> None:
+        super()._leave(peer, payload_id)
+        if self._wanted:
+            self._retain()
+
+    def _retain(self) -> None:
+        assert self._peer is not None
+        token = Token(self.target, self._peer.address, new_value_id())
+        self._peer.session.retain(self._call_id, token.value_id)
+        self._reply.kept = self._kept = self._home.holds.retained(token, self._peer)
+        self._tell_ready()
+
+    def unsent(self) -> None:
+        """The call has not left after all."""
+        super().unsent()
+        # What was to be kept there never will be.
+        self._reply.kept = self._kept = None
+
+    def cancel(self) -> None:
+        """Tell the replica, or stop what has not left."""
+        super().cancel()
+        self._tell_ready()
+
+    def answered(self, frame: pb.Frame) -> None:
+        """The outcome came, or word of where to fetch it."""
+        peer = self._ran_at()
+        if frame.kind == ERROR and self._is_stale(frame.failure):
+            self.unsent()
+            self.set_out()
+            return
+        self._ended()
+        if frame.kind == ERROR:
+            self._give_back(peer, frame)
+            if self._kept is not None:  # those who were told of the value have leases of their own
+                self._kept.come_home(None, frame.failure)
+            self._reply.fail(codec.decode_failure(frame.failure))
+        else:
+            self._take(peer, frame)
+        if self._on_ready:
+            self._tell_ready()
+
+    def _take(self, peer: Peer, frame: pb.Frame) -> None:
+        message = frame.payload
+        if message.payload_id:
+            self._leave_there(peer, frame)
+            return
+        if self._wanted:
+            self._give_back(peer, frame)
+        if message.has_more:
+            payload = self._home.holds.read(message)
+            if payload.references:
+                held = lent(payload.references)
+                peer.spawn(self._take_over(peer, self._call_id, held))
+        else:
+            payload = Payload(message.pickle)
+        self._reply.resolve(payload, codec.decode)
+
+    def _give_back(self, peer: Peer, frame: pb.Frame) -> None:
+        """Others were told that the replica keeps this; it had let it go when it heard of that."""
+        if self._kept is not None and not frame.value_id:
+            peer.session.give_back(self._kept.token.value_id, frame)
+
+    def _leave_there(self, peer: Peer, frame: pb.Frame) -> None:
+        """It is large: it stays with the replica until somebody here wants it."""
+        value_id = frame.payload.payload_id
+        kept = self._kept
+        if kept is None:
+            kept = self._home.holds.retained(Token(self.target, peer.address, value_id), peer)
+        elif kept.token.value_id != value_id:
+            # The replica was told of the other id before it can hear of this.
+            peer.session.release(value_id)
+        kept.is_plain = not frame.payload.references
+        self._reply.leave_at(kept)
+
+    async def _take_over(self, peer: Peer, call_id: int, values: Sequence[ref[HeldValue]]) -> None:
+        """Hold what the result refers to, and tell the replica once that is done."""
+        await self._home.holds.hold(values)
+        peer.session.cancel(call_id)
+
+    def fail(self, error: BaseException) -> None:
+        """End the call with an error."""
+        self._ended()
+        self._reply.fail(error)
+        self._tell_ready()
+
+    def give_up(self) -> None:
+        """The request that made this call was cancelled; from any thread."""
+        self._reply.cancel()
+
+    def is_over(self) -> bool:
+        """Whether the outcome is here."""
+        return self._reply.done

@@ -1,0 +1,1 @@
+"""Tasks and actors: functions and classes that the mesh's task service runs."""

@@ -1,0 +1,1 @@
+"""Tasks and actors by parts, and in programs of their own."""
