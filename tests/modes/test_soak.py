@@ -13,7 +13,7 @@ import pytest
 
 from meshgen.errors import MeshError
 from meshgen.serve.handle import DeploymentHandle
-from tests.runtime.replicas import OVER, Mesh, Over, run_here
+from tests.runtime.replicas import OVER, Mesh, Over, run_here, until
 
 _TREES = {"memory": 10_000, "loopback": 1_000}
 # What is in no link's frame: it stays with the replica that made it.
@@ -87,10 +87,9 @@ async def _cancelled_tree(root: DeploymentHandle, seed: int) -> None:
             await response
 
 
-async def _quiet(mesh: Mesh) -> None:
-    """Return once no replica runs a call or keeps a value; cancelled code has its time to end."""
-    while any(replica.occupancy.ongoing or len(replica.values) for replica in mesh.replicas):
-        await asyncio.sleep(0.01)
+def _is_quiet(mesh: Mesh) -> bool:
+    """Whether no replica runs a call or keeps a value."""
+    return not any(replica.occupancy.ongoing or len(replica.values) for replica in mesh.replicas)
 
 
 @pytest.mark.slow
@@ -102,6 +101,5 @@ async def test_cancelled_trees_leave_no_call_and_no_value(over: Over) -> None:
         for first in range(0, _TREES[over], 200):
             trees = (_cancelled_tree(mesh.handle, seed) for seed in range(first, first + 200))
             await asyncio.gather(*trees)
-            async with asyncio.timeout(30):
-                await _quiet(mesh)
+            await until(lambda: _is_quiet(mesh), seconds=30)
         assert [replica.values.stats.bytes for replica in mesh.replicas] == [0, 0, 0]
