@@ -218,30 +218,10 @@ def marked(arguments: Arguments, putter: Putter) -> Arguments:
 
 
 def _coming(ref: Any, putter: Putter) -> Reply:
-    """A reply that ends with the value of a reference of Ray's, once somebody needs it."""
+    """A reply that ends with the value of a reference of Ray's."""
     reply = Reply()
-    reply.carrier = _Coming(ref, putter, reply)
+    putter.put_later(partial(_value_of, ref), reply)
     return reply
-
-
-class _Coming:
-    """Brings a value from Ray."""
-
-    def __init__(self, ref: Any, putter: Putter, reply: Reply) -> None:
-        self._ref = ref
-        self._putter = putter
-        self._reply = reply
-        self._begun = False
-
-    def abandon(self) -> None:
-        """It goes with its last reference; what makes it is Ray's."""
-
-    def keep(self, ready: Callable[[], None]) -> None:
-        """Calls back once it is here. On the mesh's loop."""
-        self._reply.add_done_callback(ready)
-        if not self._begun:
-            self._begun = True
-            self._putter.put_later(partial(_value_of, self._ref), self._reply)
 
 
 async def _value_of(ref: Any) -> Any:

@@ -189,8 +189,7 @@ class MeshCaller:
     def put_later(self, make: Callable[[], Coroutine[Any, Any, Any]], reply: Reply) -> None:
         """As `put`, of what the coroutine returns; `reply` fails with what it raises."""
         store = scoped_store.get() or process.store
-        if reply.carrier is None:
-            reply.carrier = _Putting(reply)
+        reply.carrier = _Putting(reply)
         self.post(self._spawn, partial(self._put_later, make, store, reply), reply)
 
     async def _put_later(

@@ -49,7 +49,7 @@ def encode(value: Any) -> Payload:
     except Exception:
         return _encode_carefully(value)
     # What lives in __main__ pickles by reference without an error, and is missing elsewhere.
-    if by_hand or b"__main__" in data:
+    if b"__main__" in data or (by_hand and threading.get_ident() in by_hand):
         return _encode_carefully(value)
     return Payload(data, [bytes(buffer.raw()) for buffer in buffers]) if buffers else Payload(data)
 

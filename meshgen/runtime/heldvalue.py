@@ -93,6 +93,11 @@ class HeldValue:
         at = self.lease is not None and self.lease.peer is peer
         return at and self.payload is None and self.failure is None
 
+    def take(self, lease: Lease) -> None:
+        """Have it kept by this lease, unless what it was is known by now."""
+        if self.payload is None and self.failure is None:
+            self.lease = lease
+
     def come_home(self, payload: Payload | None, failure: pb.Failure | None = None) -> None:
         """It need not be kept there any more, but for calls that were told where it is."""
         self.payload, self.failure, self.lease = payload, failure, None

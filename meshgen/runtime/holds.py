@@ -102,6 +102,10 @@ class Holds:
             return await self._read(peer, await ask(peer, pb.FRAME_KIND_FETCH, value.token))
         except ObjectLostError:
             raise
+        except UpstreamError as exc:
+            # That is all there is to know: nobody has to keep it for this process.
+            value.come_home(None, exc.failure)
+            raise
         except MeshError as exc:
             raise lost(value.token, str(exc)) from exc
 
@@ -130,7 +134,7 @@ class Holds:
 
     def _bring_home(self, peer: Peer) -> None:
         """A replica leaves: what this process needs of it comes here."""
-        for value in list(self._known.values()):
+        for value in [each for known in self._known.valuerefs() if (each := known()) is not None]:
             if value.is_at(peer) and not value.is_moving:
                 value.is_moving = True
                 self.spawn(self._move(value))
@@ -173,7 +177,7 @@ class Holds:
             except BaseException:
                 lease.end()
                 raise
-            value.lease = lease
+            value.take(lease)
             # It may be leaving already, and have been told so when this was not there to be moved.
             peer.on_leaving = self._bring_home
             peer.changed()

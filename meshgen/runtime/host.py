@@ -12,7 +12,7 @@ from meshgen.objectref import Passed
 from meshgen.runtime.arrivedstream import end_streams
 from meshgen.runtime.calls import passable
 from meshgen.runtime.frames import is_large
-from meshgen.runtime.heldvalue import lent
+from meshgen.runtime.heldvalue import Lease, leases, lent
 from meshgen.runtime.linkvalues import LinkValues
 from meshgen.runtime.outbox import after_what_follows
 from meshgen.runtime.pump import ItemPump
@@ -39,7 +39,7 @@ class LinkHost:
         # Calls that wait for their values or a slot.
         self._early: set[int] = set()
         # What results refer to, until the caller holds it itself; by call.
-        self._handed: dict[int, Sequence[Passed]] = {}
+        self._handed: dict[int, tuple[Sequence[Passed], Sequence[Lease]]] = {}
         self._values = LinkValues(replica, self.session, self._tasks)
         self.session.values = self._values
         self._loop = asyncio.get_running_loop()
@@ -174,7 +174,7 @@ class LinkHost:
         elif is_large(outcome):
             self._values.leave(call_id, outcome)
         elif outcome.references:
-            self._handed[call_id] = outcome.references
+            self._handed[call_id] = (outcome.references, leases(outcome.references))
             self._values.respond(call_id, outcome)
         elif self._values.retained_calls:
             self._values.respond(call_id, outcome)
