@@ -253,6 +253,9 @@ class PendingCall(Call, ABC):
         if self._call_id:
             self._peer.session.cancel(self._call_id)
 
+    def retained(self) -> None:
+        """The replica is going to keep the outcome, as it was asked to."""
+
     def refused(self, frame: pb.Frame) -> None:
         """The replica is full or leaving."""
         assert self._peer is not None

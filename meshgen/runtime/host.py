@@ -84,6 +84,10 @@ class LinkHost:
 
     def _refuse(self, call_id: int, invocation: pb.Invocation) -> None:
         self._replica.uploads.drop(invocation.arguments.payload_id)
+        self._send_away(call_id)
+
+    def _send_away(self, call_id: int) -> None:
+        self._values.refused(call_id)
         self.session.refuse(call_id)
 
     async def _prepare(self, call_id: int, invocation: pb.Invocation) -> None:
@@ -119,7 +123,7 @@ class LinkHost:
             for call_id in list(self._early):
                 self._early.discard(call_id)
                 self._tasks.pop(call_id).cancel()
-                self.session.refuse(call_id)
+                self._send_away(call_id)
 
     def left(self, call_id: int) -> None:
         """Cancel a call; its slot is free when its code has ended."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Container, Coroutine
-from typing import Any
+from collections.abc import Container
 
-from meshgen.errors import ObjectLostError, ProtocolError
+from meshgen.errors import ObjectLostError
 from meshgen.runtime.frames import as_bytes, is_large
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.replicasession import ReplicaSession
 from meshgen.runtime.values import UpstreamError
 from meshgen.types import Payload, new_value_id
 from meshgen.v1 import mesh_pb2 as pb
+
+_ELSEWHERE = "the call that should make a value was sent to another replica"
 
 
 class LinkValues:
@@ -31,14 +32,11 @@ class LinkValues:
         self._left: dict[int, str] = {}
         # How many holds this link has on each value.
         self._held: Counter[str] = Counter()
-        # Those of them that no call here will make, by call: given back or released by the caller.
-        self._unmade: dict[int, str] = {}
         self._questions: dict[int, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """The caller is gone, and needs nothing any more."""
-        tasks = [*self._tasks, *self._questions.values()]
+        tasks = list(self._questions.values())
         for task in tasks:
             task.cancel()
         for value_id in list(self._held.elements()):
@@ -48,7 +46,7 @@ class LinkValues:
     def respond(self, call_id: int, outcome: Payload) -> None:
         """Answer a call with a small result, and keep that too if others were told of it."""
         value_id = self.retained_calls.pop(call_id, "")
-        self._session.respond(call_id, outcome, value_id)
+        self._session.respond(call_id, outcome)
         if value_id:
             self._store.put(value_id, outcome)
 
@@ -64,24 +62,23 @@ class LinkValues:
     def fail(self, call_id: int, failure: pb.Failure) -> None:
         """Answer a call with its error, and keep that too if others were told of it."""
         value_id = self.retained_calls.pop(call_id, "")
-        self._session.fail(call_id, failure, value_id)
+        self._session.fail(call_id, failure)
         if value_id:
             self._store.fail(value_id, failure)
 
-    def retained(self, call_id: int, value_id: str) -> None:
-        """The outcome of a call is to be kept.
+    def refused(self, call_id: int) -> None:
+        """A call was sent away: its outcome will not be here."""
+        value_id = self.retained_calls.pop(call_id, "")
+        if value_id:
+            self._store.fail(value_id, pb.Failure(kind=pb.FAILURE_KIND_LOST, message=_ELSEWHERE))
 
-        Where that has left already, the caller gives it back, or lets go if the call was refused.
-        """
-        self._store.expect(value_id)
-        self._hold_for_link(value_id)
+    def retained(self, call_id: int, value_id: str) -> None:
+        """The outcome of a call is to be kept; who has ended already, is told of by its answer."""
         if call_id in self._calls:
+            self._store.expect(value_id)
+            self._hold_for_link(value_id)
             self.retained_calls[call_id] = value_id
-        elif call_id in self._left:
-            self._store.hold(self._left[call_id])
-            self._spawn(self._copy(self._left[call_id], value_id))
-        else:
-            self._unmade[call_id] = value_id
+            self._session.confirm(call_id)
 
     def _hold_for_link(self, value_id: str) -> None:
         self._held[value_id] += 1
@@ -93,64 +90,24 @@ class LinkValues:
             del self._held[value_id]
         self._replica.occupancy.want(-1)
         self._store.release(value_id)
-        if self._is_made_elsewhere(value_id):
-            self._store.fail(value_id, pb.Failure())  # nobody is left to be told
-
-    def _is_made_elsewhere(self, value_id: str) -> bool:
-        """Whether its outcome was still to come from the caller; not any more."""
-        calls = [call_id for call_id, unmade in self._unmade.items() if unmade == value_id]
-        for call_id in calls:
-            del self._unmade[call_id]
-        return bool(calls)
-
-    async def _copy(self, value_id: str, to: str) -> None:
-        """Keep a value under a second id."""
-        try:
-            self._store.put(to, await self._store.get(value_id))
-        except ObjectLostError as exc:
-            self._store.fail(to, self._replica.failure(exc))
-        finally:
-            self._store.release(value_id)
-
-    def given_back(self, frame: pb.Frame) -> None:
-        """An outcome that had left before it was asked to be kept.
-
-        Raises:
-            ProtocolError: It was not.
-        """
-        if frame.value_id not in self._held:
-            raise ProtocolError(f"{self._session.caller} gave back what nobody had asked for")
-        self._is_made_elsewhere(frame.value_id)
-        if frame.HasField("failure"):
-            self._store.fail(frame.value_id, frame.failure)
-        else:
-            self._store.put(frame.value_id, self._replica.read(frame.payload))
 
     def asked(self, frame: pb.Frame) -> None:
         """A value is wanted, or a hold on it."""
-        if frame.kind == pb.FRAME_KIND_FETCH:
-            answer = self._hand_out(frame.id, frame.value_id)
-        elif frame.value_id in self._store:
+        if frame.kind == pb.FRAME_KIND_HOLD:
             self._hold(frame.id, frame.value_id)
             return
-        else:
-            answer = self._hold_when_announced(frame.id, frame.value_id)
-        task = asyncio.get_running_loop().create_task(answer)
+        task = asyncio.get_running_loop().create_task(self._hand_out(frame.id, frame.value_id))
         self._questions[frame.id] = task
         task.add_done_callback(lambda _: self._questions.pop(frame.id, None))
 
     def _hold(self, question: int, value_id: str) -> None:
-        self._store.hold(value_id)
-        self._hold_for_link(value_id)
-        self._session.respond(question, Payload(b""))
-
-    async def _hold_when_announced(self, question: int, value_id: str) -> None:
         try:
-            await self._store.announced(value_id)
+            self._store.hold(value_id)
         except ObjectLostError as exc:
             self._session.fail(question, self._replica.failure(exc))
-        else:
-            self._hold(question, value_id)
+            return
+        self._hold_for_link(value_id)
+        self._session.respond(question, Payload(b""))
 
     async def _hand_out(self, question: int, value_id: str) -> None:
         try:
@@ -169,9 +126,6 @@ class LinkValues:
         """Nobody waits for an answer any more, or comes for what it left here."""
         if call_id in self._left:
             self.released(self._left[call_id])
-        if call_id in self._unmade:  # its answer was not looked at: it will not come back
-            cancelled = self._replica.failure(asyncio.CancelledError())
-            self._store.fail(self._unmade.pop(call_id), cancelled)
         task = self._questions.get(call_id)
         if task is not None and not task.done():
             task.cancel()
@@ -183,8 +137,3 @@ class LinkValues:
             self._let_go(value_id)
         for call_id in [call for call, left in self._left.items() if left == value_id]:
             del self._left[call_id]
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -99,6 +99,9 @@ class _Question:
 
     refused = answered
 
+    def retained(self) -> None:
+        """Questions have no outcome to keep."""
+
     def lost(self) -> None:
         """The link ended."""
         if not self.answer.done():

@@ -30,9 +30,6 @@ class ValueEvents(Protocol):
     def retained(self, call_id: int, value_id: str) -> None:
         """The outcome of a call is to be kept."""
 
-    def given_back(self, frame: pb.Frame) -> None:
-        """An outcome that is to be kept, after it had been sent."""
-
     def asked(self, frame: pb.Frame) -> None:
         """A value is wanted, or a hold on it."""
 
@@ -81,8 +78,6 @@ class ReplicaSession:
             self.values.asked(frame)
         elif kind == pb.FRAME_KIND_RELEASE:
             self.values.released(frame.value_id)
-        elif kind == pb.FRAME_KIND_RETURN:
-            self.values.given_back(frame)
         else:
             raise ProtocolError(f"a caller sent a frame of kind {kind}")
 
@@ -104,14 +99,12 @@ class ReplicaSession:
         frame.kind = pb.FRAME_KIND_STATE
         frame.state.CopyFrom(state)
 
-    def respond(self, call_id: int, payload: Payload, value_id: str = "") -> None:
-        """Answer with a value; with a `value_id` it is kept under that, too."""
+    def respond(self, call_id: int, payload: Payload) -> None:
+        """Answer with a value."""
         frame = self.outbox.add(payload.size)
         write_payload(frame.payload, payload)
         frame.kind = RESPONSE
         frame.id = call_id
-        if value_id:
-            frame.value_id = value_id
 
     def respond_with_id(
         self, call_id: int, value_id: str, references: Sequence[Passed] = ()
@@ -132,13 +125,16 @@ class ReplicaSession:
         if stream_id:
             frame.stream_id = stream_id
 
-    def fail(self, call_id: int, failure: pb.Failure, value_id: str = "") -> None:
-        """Answer a call with its error; with a `value_id` it is kept under that, too."""
+    def fail(self, call_id: int, failure: pb.Failure) -> None:
+        """Answer a call with its error."""
         frame = self.outbox.add(len(failure.pickle) + len(failure.traceback))
         frame.kind = ERROR
         frame.id = call_id
         frame.failure.CopyFrom(failure)
-        frame.value_id = value_id
+
+    def confirm(self, call_id: int) -> None:
+        """The outcome of a call is going to be kept, as was asked for."""
+        note(self.outbox, pb.FRAME_KIND_RETAIN, call_id)
 
     def refuse(self, call_id: int) -> None:
         """Send a call away before it started."""

@@ -37,6 +37,9 @@ class Awaited(Protocol):
     def refused(self, frame: pb.Frame) -> None:
         """The replica did not start the call: it may go elsewhere."""
 
+    def retained(self) -> None:
+        """The replica is going to keep the outcome, as it was asked to."""
+
     def lost(self) -> None:
         """The link ended before an answer."""
 
@@ -85,15 +88,6 @@ class CallerSession:
         """Have a call's outcome kept for this link, as a value of that id."""
         note(self.outbox, pb.FRAME_KIND_RETAIN, call_id).value_id = value_id
 
-    def give_back(self, value_id: str, outcome: pb.Frame) -> None:
-        """Hand back an outcome that had left before it was asked to be kept."""
-        frame = note(self.outbox, pb.FRAME_KIND_RETURN, 0)
-        frame.value_id = value_id
-        if outcome.kind == ERROR:
-            frame.failure.CopyFrom(outcome.failure)
-        else:
-            frame.payload.CopyFrom(outcome.payload)
-
     def ask(self, kind: pb.FrameKind, value_id: str, awaited: Awaited) -> int:
         """FETCH or HOLD a value; the id of the question."""
         call_id = self._new_call(awaited)
@@ -135,11 +129,19 @@ class CallerSession:
             elif kind == pb.FRAME_KIND_STATE:
                 self.state = frame.state
                 state_changed = True
-            elif kind == pb.FRAME_KIND_PING:
-                note(self.outbox, pb.FRAME_KIND_PONG, frame.id)
-            elif kind != pb.FRAME_KIND_PONG:
-                raise ProtocolError(f"a replica sent a frame of kind {frame.kind}")
+            else:
+                self._receive_rare(frame)
         return state_changed
+
+    def _receive_rare(self, frame: pb.Frame) -> None:
+        if frame.kind == pb.FRAME_KIND_RETAIN:
+            awaited = self.calls.get(frame.id)
+            if awaited is not None:
+                awaited.retained()
+        elif frame.kind == pb.FRAME_KIND_PING:
+            note(self.outbox, pb.FRAME_KIND_PONG, frame.id)
+        elif frame.kind != pb.FRAME_KIND_PONG:
+            raise ProtocolError(f"a replica sent a frame of kind {frame.kind}")
 
     def answered(self, frame: pb.Frame) -> None:
         """An answer to a call that is not open.

@@ -44,7 +44,7 @@ class UnaryCall(PendingCall):
         self._on_ready = (*self._on_ready, ready)
         if self._reply.passable:
             self._tell_ready()
-        elif self._call_id:
+        elif self._call_id and self._kept is None:
             self._retain()
 
     def _tell_ready(self) -> None:
@@ -61,7 +61,11 @@ class UnaryCall(PendingCall):
         assert self._peer is not None
         token = Token(self.target, self._peer.address, new_value_id())
         self._peer.session.retain(self._call_id, token.value_id)
-        self._reply.kept = self._kept = self._home.holds.retained(token, self._peer)
+        self._kept = self._home.holds.retained(token, self._peer)
+
+    def retained(self) -> None:
+        """The replica is going to keep the outcome: from here on others may be told where."""
+        self._reply.kept = self._kept
         self._tell_ready()
 
     def unsent(self) -> None:
@@ -84,7 +88,6 @@ class UnaryCall(PendingCall):
             return
         self._ended()
         if frame.kind == ERROR:
-            self._give_back(peer, frame)
             if self._kept is not None:  # those who were told of the value have leases of their own
                 self._kept.come_home(None, frame.failure)
             self._reply.fail(codec.decode_failure(frame.failure))
@@ -98,8 +101,6 @@ class UnaryCall(PendingCall):
         if message.payload_id:
             self._leave_there(peer, frame)
             return
-        if self._wanted:
-            self._give_back(peer, frame)
         if message.has_more:
             payload = self._home.holds.read(message)
             if payload.references:
@@ -109,20 +110,12 @@ class UnaryCall(PendingCall):
             payload = Payload(message.pickle)
         self._reply.resolve(payload, codec.decode)
 
-    def _give_back(self, peer: Peer, frame: pb.Frame) -> None:
-        """Others were told that the replica keeps this; it had let it go when it heard of that."""
-        if self._kept is not None and not frame.value_id:
-            peer.session.give_back(self._kept.token.value_id, frame)
-
     def _leave_there(self, peer: Peer, frame: pb.Frame) -> None:
         """It is large: it stays with the replica until somebody here wants it."""
         value_id = frame.payload.payload_id
         kept = self._kept
-        if kept is None:
+        if kept is None or kept.token.value_id != value_id:  # it left before it was to be kept
             kept = self._home.holds.retained(Token(self.target, peer.address, value_id), peer)
-        elif kept.token.value_id != value_id:
-            # The replica was told of the other id before it can hear of this.
-            peer.session.release(value_id)
         kept.is_plain = not frame.payload.references
         self._reply.leave_at(kept)
 

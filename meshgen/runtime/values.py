@@ -14,8 +14,6 @@ from meshgen.v1 import mesh_pb2 as pb
 
 # What is held in memory before values go to disk.
 CAPACITY_BYTES = 512 * 1024 * 1024
-# Word of a value may overtake, on another connection, the frame that announces it.
-ARRIVAL_SECONDS = 5.0
 # Ids of values that are gone; older ones count as never heard of.
 _GONE_IDS = 4096
 _KEEP_IT = "keep the response or the ObjectRef as long as it is needed"
@@ -55,13 +53,11 @@ class ValueStore:
         *,
         capacity: int = CAPACITY_BYTES,
         spill_dir: Path | None = None,
-        arrival_seconds: float = ARRIVAL_SECONDS,
     ) -> None:
         self.owner = owner
         # Called when the number or the bytes of the values changed, and when the last one went.
         self.on_change: Callable[[], None] = _nothing
         self.on_empty: Callable[[], None] = _nothing
-        self._arrival_seconds = arrival_seconds
         self._holds: dict[str, int] = {}
         self._shelf = Shelf(capacity, spill_dir, self._changed)
         self._failures: dict[str, pb.Failure] = {}
@@ -70,8 +66,6 @@ class ValueStore:
         # In the order they went; a dict is an ordered set.
         self._gone: dict[str, None] = {}
         self._waiting: dict[str, dict[asyncio.Future[Payload], None]] = {}
-        # Who waits for word that there will be a value.
-        self._arriving: dict[str, asyncio.Future[None]] = {}
         self._closed = False
         self._keeps_all = False
 
@@ -102,7 +96,6 @@ class ValueStore:
         if self._closed or self._is_gone(value_id) or value_id in self._holds:
             return
         self._holds[value_id] = 1
-        self._arrived(value_id)
         self._changed()
 
     def put(self, value_id: str, payload: Payload) -> None:
@@ -145,7 +138,6 @@ class ValueStore:
         if holds:
             self._drop(value_id)
         self._remember_gone(value_id)
-        self._arrived(value_id)
         for waiter in self._waiters(value_id):
             waiter.set_exception(self._lost(value_id))
         if holds:
@@ -155,41 +147,18 @@ class ValueStore:
         """Forget nothing until `close`: somebody who was told of a value may yet ask for it."""
         self._keeps_all = True
 
-    async def announced(self, value_id: str) -> None:
-        """Return once it is certain that there is a value of that id, or will be.
-
-        Raises:
-            ObjectLostError: It is gone, or was not heard of in `arrival_seconds`.
-        """
-        if value_id in self._holds:
-            return
-        if not (self._closed or self._is_gone(value_id)):
-            arriving = self._arriving.get(value_id)
-            if arriving is None:
-                arriving = self._arriving[value_id] = asyncio.get_running_loop().create_future()
-            await asyncio.wait((arriving,), timeout=self._arrival_seconds)
-            self._arrived(value_id)
-        if value_id not in self._holds:
-            raise self._lost(value_id)
-
-    def _arrived(self, value_id: str) -> None:
-        """Wake who waits for word of a value, whatever that is."""
-        arriving = self._arriving.pop(value_id, None)
-        if arriving is not None and not arriving.done():
-            arriving.set_result(None)
-
     async def get(self, value_id: str) -> Payload:
         """The value, as soon as it is there, however long that takes.
 
         Raises:
             UpstreamError: It could not be made.
-            ObjectLostError: It is gone, or was not heard of in `arrival_seconds`.
+            ObjectLostError: It is gone, or never was here.
         """
         if value_id in self._shelf:
             return await self._read(value_id)
         if (failure := self._failures.get(value_id)) is not None:
             raise UpstreamError(failure)
-        if self._closed or self._is_gone(value_id):
+        if value_id not in self._holds:
             raise self._lost(value_id)
         return await self._wait(value_id)
 
@@ -200,8 +169,6 @@ class ValueStore:
         held = bool(self._holds)
         for ids in (self._holds, self._failures, self._gone, self._abandoned):
             ids.clear()
-        for value_id in list(self._arriving):
-            self._arrived(value_id)
         for value_id in list(self._waiting):
             for waiter in self._waiters(value_id):
                 waiter.set_exception(self._lost(value_id))
@@ -218,7 +185,6 @@ class ValueStore:
         if self._closed or finished or value_id in self._gone:
             return False
         self._holds.setdefault(value_id, 1)
-        self._arrived(value_id)
         return True
 
     def _drop(self, value_id: str) -> None:
@@ -249,19 +215,12 @@ class ValueStore:
             ) from exc
 
     async def _wait(self, value_id: str) -> Payload:
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[Payload] = loop.create_future()
+        waiter: asyncio.Future[Payload] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(value_id, {})[waiter] = None
-        timer = loop.call_later(self._arrival_seconds, self._check_arrival, value_id, waiter)
         try:
             return await waiter
         finally:
-            timer.cancel()
             self._stop_waiting(value_id, waiter)
-
-    def _check_arrival(self, value_id: str, waiter: asyncio.Future[Payload]) -> None:
-        if value_id not in self._holds and not waiter.done():
-            waiter.set_exception(self._lost(value_id))
 
     def _stop_waiting(self, value_id: str, waiter: asyncio.Future[Payload]) -> None:
         waiters = self._waiting.get(value_id, {})
@@ -279,7 +238,7 @@ class ValueStore:
         elif self._is_gone(value_id):
             why = f"is gone: everyone who held it has let go of it; {_KEEP_IT}"
         else:
-            why = f"is not there: it was never announced, or let go of long ago; {_KEEP_IT}"
+            why = f"is not there: it never was, or was let go of long ago; {_KEEP_IT}"
         return ObjectLostError(f"a value of {self.owner} {why}")
 
     def _changed(self) -> None:

@@ -23,7 +23,6 @@ class FrameKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FRAME_KIND_FETCH: _ClassVar[FrameKind]
     FRAME_KIND_HOLD: _ClassVar[FrameKind]
     FRAME_KIND_RELEASE: _ClassVar[FrameKind]
-    FRAME_KIND_RETURN: _ClassVar[FrameKind]
 
 class ReplicaPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -56,7 +55,6 @@ FRAME_KIND_RETAIN: FrameKind
 FRAME_KIND_FETCH: FrameKind
 FRAME_KIND_HOLD: FrameKind
 FRAME_KIND_RELEASE: FrameKind
-FRAME_KIND_RETURN: FrameKind
 REPLICA_PHASE_UNSPECIFIED: ReplicaPhase
 REPLICA_PHASE_STARTING: ReplicaPhase
 REPLICA_PHASE_SERVING: ReplicaPhase

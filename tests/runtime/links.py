@@ -18,6 +18,7 @@ class Waiting:
     """A call as the session sees it; notes what became of it."""
 
     ends: list[str] = field(default_factory=list)
+    confirmed: int = 0
 
     def answered(self, frame: pb.Frame) -> None:
         """Its outcome."""
@@ -26,6 +27,10 @@ class Waiting:
     def refused(self, frame: pb.Frame) -> None:
         """To be sent elsewhere."""
         self.ends.append("refused")
+
+    def retained(self) -> None:
+        """Going to be kept: it runs on."""
+        self.confirmed += 1
 
     def lost(self) -> None:
         """With its link."""
@@ -51,11 +56,6 @@ class Requested:
     def retained(self, call_id: int, value_id: str) -> None:
         """An outcome is to be kept."""
         self.of_values.append(f"{call_id} retained as {value_id}")
-
-    def given_back(self, frame: pb.Frame) -> None:
-        """An outcome came back."""
-        outcome = frame.failure.message if frame.HasField("failure") else frame.payload.pickle
-        self.of_values.append(f"{frame.value_id} given back: {outcome!r}")
 
     def asked(self, frame: pb.Frame) -> None:
         """A value is wanted."""

@@ -65,6 +65,10 @@ class ScriptedPeer(Peer):
         """A call is sent away."""
         self.arrive(pb.Frame(kind=pb.FRAME_KIND_BUSY, id=call_id))
 
+    def confirm(self, call_id: int) -> None:
+        """A call's outcome is going to be kept."""
+        self.arrive(pb.Frame(kind=pb.FRAME_KIND_RETAIN, id=call_id))
+
     def lose(self, failure: str = "") -> None:
         """The connection ends."""
         self.failure = failure

@@ -131,15 +131,17 @@ async def test_a_large_argument_stays_where_it_was_made() -> None:
     assert not reply.done and not peer.fetches
 
 
-async def test_a_reference_waits_for_a_replica_only() -> None:
-    """The call leaves with word of where the value will be."""
+async def test_a_reference_waits_until_its_value_is_sure_to_be_kept() -> None:
+    """Not for the value: the call leaves with word of where that will be."""
     process, peer = Process(), serving_peer("there")
     upstream, reply = process.call()
     dependent, _ = process.call([ObjectRef(reply)])
     assert process.submitted() == [upstream]
     upstream.launch(peer)
-    assert process.submitted() == [dependent]
     request, retain = peer.frames()
+    assert process.submitted() == []
+    peer.confirm(request.id)
+    assert process.submitted() == [dependent]
     (reference,) = _sent(dependent, peer).invocation.arguments.references
     assert retain.id == request.id and not reply.done and not reference.by_value
     assert (reference.address, reference.value_id) == ("there", retain.value_id)
@@ -282,17 +284,67 @@ async def test_a_call_that_was_refused_is_told_anew_where_its_values_are() -> No
     assert reference.payload.pickle == b"N."
 
 
+async def test_a_small_result_that_overtakes_its_keeping_travels_with_a_reference() -> None:
+    """Nobody is told of a place where it is not."""
+    process, peer = Process(), serving_peer("there")
+    upstream, reply = process.call()
+    call_id = _sent(upstream, peer).id
+    dependent, _ = process.call([ObjectRef(reply)])
+    process.submitted()
+    peer.answer(call_id, "small")
+    assert process.submitted() == [dependent]
+    (reference,) = _sent(dependent, peer).invocation.arguments.references
+    assert reference.payload.pickle and not reference.value_id and not reference.by_value
+
+
+async def test_a_large_result_that_overtakes_its_keeping_has_the_id_of_its_answer() -> None:
+    """Under the id that its replica has chosen for it."""
+    process, peer = Process(), serving_peer("there")
+    upstream, reply = process.call()
+    call_id = _sent(upstream, peer).id
+    dependent, _ = process.call([ObjectRef(reply)])
+    (retain,) = peer.frames()
+    process.submitted()
+    _leave_large(peer, call_id, "the answer's")
+    assert process.submitted() == [dependent]
+    (reference,) = _sent(dependent, peer).invocation.arguments.references
+    assert (reference.address, reference.value_id) == ("there", "the answer's")
+    assert retain.value_id != "the answer's" and not reference.by_value
+
+
 async def test_a_reference_to_a_call_that_was_refused_waits_for_its_next_replica() -> None:
-    """A dependent that has not left yet is told of that one."""
+    """Its dependent never sees the id that it was to have at the first one."""
     process, busy, free = Process(), serving_peer("busy"), serving_peer("free")
     upstream, reply = process.call()
     upstream_id = _sent(upstream, busy).id
     dependent, _ = process.call([ObjectRef(reply)])
-    busy.refuse(upstream_id)
+    (first,) = busy.frames()
     process.submitted()
+    busy.refuse(upstream_id)
+    assert process.submitted() == [upstream]
+    upstream.launch(free)
+    request, second = free.frames()
+    assert process.submitted() == []
+    free.confirm(request.id)
+    assert process.submitted() == [dependent]
+    (reference,) = _sent(dependent, free).invocation.arguments.references
+    assert (reference.address, reference.value_id) == ("free", second.value_id)
+    assert second.value_id != first.value_id
+
+
+async def test_a_call_waits_anew_for_a_reference_that_lost_its_place() -> None:
+    """The replica was sure to keep it, and left before it had begun: the next one is asked."""
+    process, leaving, free = Process(), serving_peer("leaving"), serving_peer("free")
+    upstream, reply = process.call()
+    upstream_id = _sent(upstream, leaving).id
+    dependent, _ = process.call([ObjectRef(reply)])
+    leaving.confirm(upstream_id)
+    assert process.submitted() == [upstream, dependent]
+    leaving.refuse(upstream_id)
+    assert process.submitted() == [upstream]
     dependent.launch(free)
     assert free.take() == []
-    upstream.launch(free)
+    free.confirm(_sent(upstream, free).id)
     assert process.submitted() == [dependent]
 
 
@@ -421,7 +473,7 @@ async def test_passable_waits_until_each_has_a_replica_or_an_end() -> None:
     references = encode_arguments((([ObjectRef(reply) for _, reply in calls],), {})).references
     waiting = asyncio.create_task(passable(references))
     await settle()
-    calls[0][0].launch(peer)
+    peer.confirm(_sent(calls[0][0], peer).id)
     await settle()
     assert not waiting.done()
     calls[1][0].fail(KeyError("no replica"))

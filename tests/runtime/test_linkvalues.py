@@ -7,15 +7,24 @@ import pickle
 
 import pytest
 
-from meshgen.errors import ProtocolError
 from meshgen.runtime.host import LinkHost
 from meshgen.runtime.session import ERROR, RESPONSE
 from meshgen.types import Payload
 from meshgen.v1 import mesh_pb2 as pb
-from tests.runtime.hosts import Worker, answers, cancel, hello, hosted, of_value, request
-from tests.runtime.replicas import lone_replica, settle, until
+from tests.runtime.hosts import (
+    Worker,
+    answers,
+    cancel,
+    hello,
+    hosted,
+    in_mesh,
+    of_value,
+    passing,
+    request,
+)
+from tests.runtime.replicas import lone_replica, settle
 
-RETAIN, RETURN, RELEASE = pb.FRAME_KIND_RETAIN, pb.FRAME_KIND_RETURN, pb.FRAME_KIND_RELEASE
+RETAIN, RELEASE, BUSY = pb.FRAME_KIND_RETAIN, pb.FRAME_KIND_RELEASE, pb.FRAME_KIND_BUSY
 FETCH, HOLD = pb.FRAME_KIND_FETCH, pb.FRAME_KIND_HOLD
 LOST, CANCELLED = pb.FAILURE_KIND_LOST, pb.FAILURE_KIND_CANCELLED
 
@@ -28,13 +37,28 @@ async def _ask(host: LinkHost, kind: pb.FrameKind, value_id: str, question: int 
     return answer
 
 
+async def _confirmed(host: LinkHost, *call_ids: int) -> None:
+    """The replica says that it is going to keep those outcomes."""
+    found = [(frame.kind, frame.id) for frame in await answers(host, len(call_ids))]
+    assert found == [(RETAIN, call_id) for call_id in call_ids]
+
+
+async def _nothing_to_say(host: LinkHost) -> bool:
+    """Whether no answer is under way."""
+    await settle()
+    host.session.receive([pb.Frame(kind=pb.FRAME_KIND_PING, id=7)])
+    return [frame.kind for frame in await answers(host, 1)] == [pb.FRAME_KIND_PONG]
+
+
 async def test_the_outcome_of_a_running_call_is_kept() -> None:
-    """Under the id that its caller chose, beside going there."""
+    """Under the id that its caller chose, beside going there; that is confirmed at once."""
     async with hosted() as (host, replica, worker):
         await host.receive([request(1, "wait"), of_value(RETAIN, "v", 1)])
+        await _confirmed(host, 1)
+        assert "v" in replica.values
         worker.go_on.set()
         (answer,) = await answers(host, 1)
-        assert answer.value_id == "v" and pickle.loads(answer.payload.pickle) == "waited"
+        assert pickle.loads(answer.payload.pickle) == "waited"
         fetched = await _ask(host, FETCH, "v")
         assert fetched.payload == answer.payload
         assert len(replica.values) == 1
@@ -44,8 +68,9 @@ async def test_an_error_of_a_running_call_is_kept() -> None:
     """Whoever asks for the value gets it."""
     async with hosted() as (host, _, _worker):
         host.session.receive([request(1, "fail"), of_value(RETAIN, "v", 1)])
+        await _confirmed(host, 1)
         (answer,) = await answers(host, 1)
-        assert answer.kind == ERROR and answer.value_id == "v"
+        assert answer.kind == ERROR
         assert (await _ask(host, FETCH, "v")).failure == answer.failure
 
 
@@ -53,95 +78,91 @@ async def test_a_question_waits_for_a_value_that_is_being_made() -> None:
     """However long that takes."""
     async with hosted() as (host, _, worker):
         await host.receive([request(1, "wait"), of_value(RETAIN, "v", 1), of_value(FETCH, "v", 2)])
+        await _confirmed(host, 1)
         await settle()
         worker.go_on.set()
         assert {frame.id for frame in await answers(host, 2)} == {1, 2}
 
 
-async def test_a_small_outcome_that_has_left_is_taken_back() -> None:
-    """Its replica had let it go when it heard that others want it."""
-    async with hosted() as (host, _, _worker):
-        await host.receive([request(1, "add", 1)])
-        (answer,) = await answers(host, 1)
-        assert not answer.value_id
-        await host.receive([of_value(RETAIN, "v", 1), of_value(FETCH, "v", 2)])
-        back = of_value(RETURN, "v")
-        back.payload.CopyFrom(answer.payload)
-        await host.receive([back])
-        (fetched,) = await answers(host, 1)
-        assert fetched.id == 2 and pickle.loads(fetched.payload.pickle) == 2
+@pytest.mark.parametrize("method", ["add", "fail"])
+async def test_an_outcome_that_has_left_is_not_kept_any_more(method: str) -> None:
+    """Nothing is confirmed either: its caller has it from the answer."""
+    async with hosted() as (host, replica, _):
+        await host.receive([request(1, method, *([1] if method == "add" else []))])
+        await answers(host, 1)
+        await host.receive([of_value(RETAIN, "v", 1)])
+        assert await _nothing_to_say(host)
+        assert len(replica.values) == 0 and replica.occupancy.wanted == 0
+        assert (await _ask(host, FETCH, "v")).failure.kind == LOST
 
 
-async def test_an_error_that_has_left_is_taken_back() -> None:
-    """As it was told."""
-    async with hosted() as (host, _, _worker):
-        await host.receive([request(1, "fail")])
-        (answer,) = await answers(host, 1)
-        back = of_value(RETURN, "v")
-        back.failure.CopyFrom(answer.failure)
-        await host.receive([of_value(RETAIN, "v", 1), back])
-        assert (await _ask(host, FETCH, "v")).failure == answer.failure
-
-
-async def test_a_large_outcome_that_has_left_its_id_is_kept_under_the_new_one() -> None:
-    """It was here all the time; the first id may go."""
+async def test_a_large_outcome_that_was_left_here_keeps_its_one_id() -> None:
+    """Its caller knows that from the answer; the other was confirmed to nobody."""
     async with hosted() as (host, replica, _):
         await host.receive([request(1, "large")])
         (answer,) = await answers(host, 1)
         own = answer.payload.payload_id
-        await host.receive([of_value(RETAIN, "v", 1), of_value(RELEASE, own)])
-        fetched = await _ask(host, FETCH, "v")
-        assert fetched.payload.payload_id == "v"
-        assert own not in replica.values and len(replica.values) == 1
+        await host.receive([of_value(RETAIN, "v", 1)])
+        assert await _nothing_to_say(host)
+        await host.receive([of_value(RELEASE, "v")])
+        assert own in replica.values and "v" not in replica.values
+        assert (await _ask(host, FETCH, own)).payload.payload_id == own
+
+
+async def test_a_call_that_never_was_has_nothing_to_keep() -> None:
+    """Nothing is confirmed, and nobody waits for its value."""
+    async with hosted() as (host, replica, _):
+        await host.receive([of_value(RETAIN, "v", 8)])
+        assert await _nothing_to_say(host)
+        assert len(replica.values) == 0 and replica.occupancy.wanted == 0
+        assert (await _ask(host, FETCH, "v")).failure.kind == LOST
 
 
 async def test_a_large_outcome_that_was_retained_is_kept_once() -> None:
     """Under the one id."""
     async with hosted() as (host, replica, _):
         host.session.receive([request(1, "large"), of_value(RETAIN, "v", 1)])
+        await _confirmed(host, 1)
         (answer,) = await answers(host, 1)
         assert answer.payload.payload_id == "v" and len(replica.values) == 1
 
 
-async def test_a_call_that_was_refused_leaves_nothing_once_it_is_let_go() -> None:
-    """Who waits for its value there is told that it is lost."""
+async def test_a_call_that_was_refused_has_nothing_to_keep() -> None:
+    """Its RETAIN was behind it; BUSY is all that its caller hears."""
     async with hosted(max_ongoing_requests=1) as (host, replica, worker):
         await host.receive([request(1, "wait"), request(2, "add", 1), of_value(RETAIN, "v", 2)])
         (busy,) = await answers(host, 1)
-        assert (busy.kind, busy.id) == (pb.FRAME_KIND_BUSY, 2)
-        await host.receive([of_value(FETCH, "v", 3), of_value(RELEASE, "v")])
-        (lost,) = await answers(host, 1)
-        assert lost.failure.kind == LOST and len(replica.values) == 0
+        assert (busy.kind, busy.id) == (BUSY, 2)
+        assert await _nothing_to_say(host)
+        assert len(replica.values) == 0
+        assert (await _ask(host, FETCH, "v")).failure.kind == LOST
         worker.go_on.set()
+
+
+async def test_who_waits_for_the_value_of_a_call_that_is_sent_away_is_told() -> None:
+    """It was to be kept while the call waited for its own values; the replica leaves before."""
+    async with in_mesh() as (host, replica, _):
+        replica.values.expect("argument")
+        wanted = [of_value(RETAIN, "v", 1), of_value(FETCH, "v", 2)]
+        await host.receive([passing(1, "add", "argument"), *wanted])
+        await _confirmed(host, 1)
+        await settle()
+        leaving = asyncio.create_task(replica.drain())
+        found = {frame.id: frame for frame in await answers(host, 2)}
+        assert found[1].kind == BUSY
+        assert found[2].failure.kind == LOST
+        assert "sent to another replica" in found[2].failure.message
+        await host.receive([of_value(RELEASE, "v")])
+        replica.values.release("argument")
+        await leaving
 
 
 async def test_a_call_that_is_left_has_no_value() -> None:
     """Whoever was told of one gets its cancellation."""
     async with hosted() as (host, _, _worker):
         await host.receive([request(1, "wait"), of_value(RETAIN, "v", 1), cancel(1)])
-        await answers(host, 1)
+        await answers(host, 2)
         assert (await _ask(host, FETCH, "v")).failure.kind == CANCELLED
-
-
-async def test_a_call_that_is_left_before_its_outcome_came_back_has_no_value() -> None:
-    """Its answer and the caller's CANCEL have crossed: nobody will give it back."""
-    async with hosted() as (host, _, _worker):
-        await host.receive([request(1, "add", 1)])
-        await answers(host, 1)
-        await host.receive([of_value(RETAIN, "v", 1), of_value(FETCH, "v", 2), cancel(1)])
-        (answer,) = await answers(host, 1)
-        assert answer.id == 2 and answer.failure.kind == CANCELLED
-
-
-async def test_a_value_that_was_given_back_stays_when_its_call_is_over() -> None:
-    """The CANCEL says only that its caller has all that its answer spoke of."""
-    async with hosted() as (host, _, _worker):
-        await host.receive([request(1, "add", 1)])
-        (answer,) = await answers(host, 1)
-        back = of_value(RETURN, "v")
-        back.payload.CopyFrom(answer.payload)
-        await host.receive([of_value(RETAIN, "v", 1), back, cancel(1)])
-        assert (await _ask(host, FETCH, "v")).kind == RESPONSE
 
 
 async def test_a_large_result_of_a_call_that_was_left_is_dropped() -> None:
@@ -201,9 +222,10 @@ async def test_the_end_of_the_link_releases_what_it_held() -> None:
         async with LinkHost(replica) as host:
             await host.receive([hello(), request(1, "large"), request(2, "wait")])
             await answers(host, 1)
-            await host.receive([of_value(RETAIN, "running", 2), of_value(RETAIN, "late", 1)])
+            await host.receive([of_value(RETAIN, "running", 2)])
+            await _confirmed(host, 2)
             await _ask(host, HOLD, "theirs")
-            assert len(replica.values) == 4
+            assert len(replica.values) == 3
         assert len(replica.values) == 1 and "theirs" in replica.values
         assert replica.occupancy.wanted == 0
 
@@ -223,25 +245,17 @@ async def test_another_link_may_fetch_what_this_one_keeps() -> None:
     """That is what it is kept for."""
     async with hosted() as (host, replica, _):
         host.session.receive([request(1, "add", 1), of_value(RETAIN, "v", 1)])
-        await answers(host, 1)
+        await answers(host, 2)
         async with LinkHost(replica) as other:
             await other.receive([hello()])
             assert pickle.loads((await _ask(other, FETCH, "v")).payload.pickle) == 2
-
-
-async def test_giving_back_what_nobody_asked_for_is_against_the_protocol() -> None:
-    """A caller that does so is mistaken about more than that."""
-    async with hosted() as (host, _, _worker):
-        back = of_value(RETURN, "v")
-        back.payload.pickle = b"N."
-        with pytest.raises(ProtocolError, match="test gave back what nobody had asked for"):
-            await host.receive([back])
 
 
 async def test_a_question_that_is_cancelled_is_answered_so() -> None:
     """Once: its caller counts it as in flight until then."""
     async with hosted() as (host, _, worker):
         await host.receive([request(1, "wait"), of_value(RETAIN, "v", 1), of_value(FETCH, "v", 2)])
+        await _confirmed(host, 1)
         await settle()
         await host.receive([cancel(2)])
         (answer,) = await answers(host, 1)
@@ -264,16 +278,3 @@ async def test_a_question_is_answered_once_however_late_it_is_cancelled(turns: i
         host.session.receive([pb.Frame(kind=pb.FRAME_KIND_PING, id=7)])
         assert [frame.id for frame in await answers(host, 2)] == [1, 7]
         replica.values.release("v")
-
-
-async def test_a_copy_whose_original_cannot_be_read_is_an_error() -> None:
-    """Nobody waits for ever for what will not come."""
-    async with hosted() as (host, replica, _):
-        await host.receive([request(1, "large")])
-        (answer,) = await answers(host, 1)
-        # Let go of in this very moment, as by whoever stops the replica.
-        host.session.receive([of_value(RETAIN, "v", 1)])
-        replica.values.release(answer.payload.payload_id)
-        replica.values.release(answer.payload.payload_id)
-        assert (await _ask(host, FETCH, "v")).failure.kind == LOST
-        await until(lambda: len(replica.values) == 1)

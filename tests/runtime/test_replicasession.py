@@ -22,6 +22,13 @@ def test_a_result_arrives_with_its_payload() -> None:
     assert kept.payload.payload_id == "kept-here"
 
 
+def test_a_retain_is_answered_with_the_id_of_its_call() -> None:
+    """Nothing else: the caller knows under which id it is going to be kept."""
+    _, replica, _ = connected()
+    replica.confirm(3)
+    assert all_of(replica.outbox) == [pb.Frame(kind=pb.FRAME_KIND_RETAIN, id=3)]
+
+
 def test_another_version_of_the_protocol_is_refused() -> None:
     """The sentence says who speaks what, and what to do."""
     _, replica, _ = connected()

@@ -248,16 +248,27 @@ def test_a_replica_is_told_what_to_keep_in_the_order_of_things() -> None:
     assert asked.of_values == [f"{call_id} retained as v", "v released"]
 
 
-@pytest.mark.parametrize("failed", [False, True])
-def test_an_outcome_is_given_back_as_it_came(failed: bool) -> None:
-    """A value or an error, under the id that others were told."""
-    caller, replica, asked = connected()
-    outcome = pb.Frame(kind=ERROR, failure=FAILURE)
-    if not failed:
-        outcome = pb.Frame(kind=RESPONSE, payload=pb.Payload(pickle=b"v"))
-    caller.give_back("v", outcome)
-    replica.receive(all_of(caller.outbox))
-    assert asked.of_values == ["v given back: 'no'" if failed else "v given back: b'v'"]
+def test_word_that_an_outcome_is_going_to_be_kept_reaches_its_call() -> None:
+    """Which stays in flight: this is no answer."""
+    caller, replica, _ = connected()
+    waiting = Waiting()
+    call_id = caller.request(a_call(), waiting)
+    replica.confirm(call_id)
+    assert not caller.receive(all_of(replica.outbox))
+    assert (waiting.confirmed, waiting.ends, caller.in_flight) == (1, [], 1)
+
+
+def test_word_of_keeping_what_nobody_waits_for_is_of_no_interest() -> None:
+    """The call was left, or has ended, while it was on its way."""
+    caller, replica, _ = connected()
+    left, ended = Waiting(), Waiting()
+    left_id, ended_id = caller.request(a_call(), left), caller.request(a_call(), ended)
+    caller.cancel(left_id)
+    replica.respond(ended_id, Payload(b""))
+    replica.confirm(left_id)
+    replica.confirm(ended_id)
+    caller.receive(all_of(replica.outbox))
+    assert (left.confirmed, ended.confirmed) == (0, 0)
 
 
 def test_a_call_that_was_answered_can_still_be_cancelled() -> None:

@@ -24,7 +24,7 @@ from tests.runtime.replicas import settle, until
 
 CART = DeploymentID("shop", "Cart")
 REQUEST, CANCEL = pb.FRAME_KIND_REQUEST, pb.FRAME_KIND_CANCEL
-RETAIN, RETURN, RELEASE = pb.FRAME_KIND_RETAIN, pb.FRAME_KIND_RETURN, pb.FRAME_KIND_RELEASE
+RETAIN, RELEASE = pb.FRAME_KIND_RETAIN, pb.FRAME_KIND_RELEASE
 HOLD, FETCH = pb.FRAME_KIND_HOLD, pb.FRAME_KIND_FETCH
 
 
@@ -76,9 +76,8 @@ def _large(call_id: int, value_id: str) -> pb.Frame:
     return pb.Frame(kind=RESPONSE, id=call_id, payload=pb.Payload(payload_id=value_id))
 
 
-def _failed(call_id: int, error: Exception, value_id: str = "") -> pb.Frame:
-    failure = encode_failure(error, "shop/Cart#0")
-    return pb.Frame(kind=ERROR, id=call_id, failure=failure, value_id=value_id)
+def _failed(call_id: int, error: Exception) -> pb.Frame:
+    return pb.Frame(kind=ERROR, id=call_id, failure=encode_failure(error, "shop/Cart#0"))
 
 
 async def test_an_inline_result_is_there_with_its_frame() -> None:
@@ -166,13 +165,15 @@ async def test_a_large_result_that_nobody_wants_is_let_go() -> None:
 
 
 async def test_a_running_call_is_retained_on_the_link_that_carries_it() -> None:
-    """Whoever wants to pass it on may do so at once: it has a place."""
+    """Whoever wants to pass it on may do so once the replica has said that it holds."""
     peer = serving_peer("there")
     call, reply, call_id = _sent(peer)
     ready: list[bool] = []
     call.keep(lambda: ready.append(reply.passable))
     (frame,) = peer.frames()
     assert (frame.kind, frame.id) == (RETAIN, call_id)
+    assert ready == [] and not reply.passable
+    peer.confirm(call_id)
     assert ready == [True] and reply.kept is not None
     assert reply.kept.token == (CART, "there", frame.value_id)
 
@@ -180,11 +181,15 @@ async def test_a_running_call_is_retained_on_the_link_that_carries_it() -> None:
 async def test_a_call_is_retained_once() -> None:
     """However many want it."""
     peer = serving_peer()
-    call, reply, _ = _sent(peer)
+    call, _, call_id = _sent(peer)
     ready: list[int] = []
     call.keep(lambda: ready.append(1))
     call.keep(lambda: ready.append(2))
-    assert _kinds(peer) == [RETAIN] and ready == [1, 2]
+    assert _kinds(peer) == [RETAIN] and ready == []
+    peer.confirm(call_id)
+    assert ready == [1, 2]
+    call.keep(lambda: ready.append(3))
+    assert _kinds(peer) == [] and ready == [1, 2, 3]
 
 
 async def test_a_call_without_a_replica_is_retained_as_soon_as_it_has_one() -> None:
@@ -195,7 +200,10 @@ async def test_a_call_without_a_replica_is_retained_as_soon_as_it_has_one() -> N
     call.keep(lambda: ready.append(reply.passable))
     assert ready == [] and not reply.passable
     call.launch(peer)
-    assert _kinds(peer) == [REQUEST, RETAIN] and ready == [True]
+    asked, retain = peer.frames()
+    assert (asked.kind, retain.kind) == (REQUEST, RETAIN) and ready == []
+    peer.confirm(asked.id)
+    assert ready == [True]
 
 
 async def test_a_call_whose_arguments_are_uploaded_is_retained_once_it_leaves() -> None:
@@ -207,8 +215,11 @@ async def test_a_call_whose_arguments_are_uploaded_is_retained_once_it_leaves() 
     await until(lambda: bool(peer.uploads))
     assert peer.frames() == [] and not reply.passable
     peer.uploads[0].set_result("p")
-    await until(lambda: reply.passable)
-    assert _kinds(peer) == [REQUEST, RETAIN]
+    await until(lambda: bool(peer.session.calls))
+    asked, retain = peer.frames()
+    assert (asked.kind, retain.kind) == (REQUEST, RETAIN)
+    peer.confirm(asked.id)
+    assert reply.passable
 
 
 async def test_a_finished_call_has_nothing_to_retain() -> None:
@@ -222,43 +233,49 @@ async def test_a_finished_call_has_nothing_to_retain() -> None:
 
 
 @pytest.mark.parametrize("failed", [False, True])
-async def test_an_outcome_that_had_left_before_it_was_retained_goes_back(failed: bool) -> None:
-    """Others were told that the replica keeps it."""
+async def test_an_outcome_that_comes_before_the_confirmation_is_here(failed: bool) -> None:
+    """Nothing is kept for it, and nothing goes back: it travels with what it is passed to."""
     peer = serving_peer()
-    call, _, call_id = _sent(peer)
-    value_id = _retained(call, peer)
+    call, reply, call_id = _sent(peer)
+    ready: list[bool] = []
+    call.keep(lambda: ready.append(reply.done))
+    assert _kinds(peer) == [RETAIN]
     if failed:
         peer.arrive(_failed(call_id, KeyError("k")))
     else:
         peer.answer(call_id, "yes")
-    (frame,) = peer.frames()
-    assert (frame.kind, frame.value_id) == (RETURN, value_id)
-    assert frame.HasField("failure") is failed
+    assert ready == [True] and reply.kept is None and reply.token is None
+    assert peer.frames() == []
+
+
+async def test_a_large_result_that_comes_before_the_confirmation_has_the_id_of_its_answer() -> None:
+    """Its replica keeps it under that one; of the other nobody was told."""
+    peer = serving_peer()
+    call, reply, call_id = _sent(peer)
+    ready: list[bool] = []
+    call.keep(lambda: ready.append(reply.passable))
+    (retain,) = peer.frames()
+    peer.arrive(_large(call_id, "the replica's own"))
+    assert ready == [True] and reply.token == (CART, "a", "the replica's own")
+    del call
+    gc.collect()
+    await settle()
+    assert [(f.kind, f.value_id) for f in peer.frames()] == [(RELEASE, retain.value_id)]
+    assert peer.held == 1
 
 
 @pytest.mark.parametrize("failed", [False, True])
 async def test_an_outcome_that_was_retained_in_time_stays(failed: bool) -> None:
-    """Nothing goes back."""
-    peer = serving_peer()
-    call, _, call_id = _sent(peer)
-    value_id = _retained(call, peer)
-    answer = _failed(call_id, KeyError("k"), value_id)
-    if not failed:
-        payload = payload_message(encode("yes"))
-        answer = pb.Frame(kind=RESPONSE, id=call_id, payload=payload, value_id=value_id)
-    peer.arrive(answer)
-    assert peer.frames() == []
-
-
-async def test_a_large_result_that_had_an_id_before_it_was_retained_loses_that() -> None:
-    """The replica keeps it under the id that others were told."""
+    """Here and there: nothing more is said of it while its response lives."""
     peer = serving_peer()
     call, reply, call_id = _sent(peer)
-    value_id = _retained(call, peer)
-    peer.arrive(_large(call_id, "the replica's own"))
-    (frame,) = peer.frames()
-    assert (frame.kind, frame.value_id) == (RELEASE, "the replica's own")
-    assert reply.kept is not None and reply.kept.token.value_id == value_id
+    _retained(call, peer)
+    peer.confirm(call_id)
+    if failed:
+        peer.arrive(_failed(call_id, KeyError("k")))
+    else:
+        peer.arrive(pb.Frame(kind=RESPONSE, id=call_id, payload=payload_message(encode("yes"))))
+    assert peer.frames() == [] and reply.done and reply.kept is not None
 
 
 async def test_a_large_result_that_was_retained_in_time_is_kept_once() -> None:
@@ -266,23 +283,29 @@ async def test_a_large_result_that_was_retained_in_time_is_kept_once() -> None:
     peer = serving_peer()
     call, reply, call_id = _sent(peer)
     value_id = _retained(call, peer)
+    peer.confirm(call_id)
     peer.arrive(_large(call_id, value_id))
     assert peer.frames() == [] and peer.held == 1
     assert reply.kept is not None and reply.kept.token.value_id == value_id
 
 
-async def test_a_call_that_was_refused_is_retained_anew() -> None:
+@pytest.mark.parametrize("confirmed", [False, True])
+async def test_a_call_that_was_refused_is_retained_anew(confirmed: bool) -> None:
     """Under another id, at the replica that takes it; the first one is let go."""
     busy, free = serving_peer("busy"), serving_peer("free")
     call, reply, call_id = _sent(busy)
     first = _retained(call, busy)
+    if confirmed:
+        busy.confirm(call_id)
+    assert reply.passable is confirmed
     busy.refuse(call_id)
     assert not reply.passable
     await settle()
     assert [(f.kind, f.value_id) for f in busy.frames()] == [(RELEASE, first)]
     call.launch(free)
-    _, retain = free.frames()
-    assert retain.kind == RETAIN and retain.value_id != first
+    asked, retain = free.frames()
+    assert retain.kind == RETAIN and retain.value_id != first and not reply.passable
+    free.confirm(asked.id)
     assert reply.kept is not None
     assert reply.kept.token == (CART, "free", retain.value_id)
 
