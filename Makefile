@@ -38,8 +38,9 @@ check: setup  ## formatting, lint and types
 proto: setup  ## regenerate meshgen/v1 from protos/ (a test holds them in step)
 	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --python_out=. --pyi_out=. protos/meshgen/v1/mesh.proto
 
-bench: setup  ## the handle-call benchmark; prints a table and writes benchmarks/results.json
+bench: setup  ## the benchmarks; print tables and write JSON beside themselves
 	$(BIN)/python -m benchmarks.handle_calls
+	$(BIN)/python -m benchmarks.chaining
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 # What is found here under the names of Ray's core API; loaded on first use.
 _LAZY = {
     "ObjectRef": "meshgen.objectref",
+    "ObjectRefGenerator": "meshgen.objectrefgenerator",
     "cancel": "meshgen.tasks.control",
     "get": "meshgen.objects",
     "get_actor": "meshgen.tasks.control",

@@ -102,3 +102,18 @@ def test_an_expectation_is_met_at_its_limit_and_missed_beyond(rate: float, met: 
     """Ratios are taken against raw gRPC of the same run."""
     expectations = _report(rate).expectations()
     assert [e.met for e in expectations] == [met, True, True, True, True]
+
+
+@pytest.mark.slow
+def test_a_quick_run_of_the_chains_measures_and_leaves_nothing(tmp_path: Path) -> None:
+    """Both ways of each comparison, and no value is left at any replica."""
+    results = tmp_path / "chaining.json"
+    command = [sys.executable, "-m", "benchmarks.chaining", "--quick", "--json", str(results)]
+    ran = subprocess.run(
+        command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=120
+    )
+    document = json.loads(results.read_text())
+    assert document["values_left"] == 0
+    assert min(document["seconds"].values()) > 0
+    assert len(document["seconds"]) == 6
+    assert "| chain of 5, p50 |" in ran.stdout
