@@ -200,7 +200,8 @@ def test_an_actor_dies_with_its_process(tmp_path: Path) -> None:
     printed = _run(tmp_path, LOST).splitlines()
     said = [line for line in printed if line.startswith(("lost", "later", "pong", "its"))]
     assert said[0] == "pong"
-    assert all(line.startswith("lost actor 'glass' of class Fragile is lost") for line in said[1:3])
+    # The second call may not have left by then: the process that comes next tells of it.
+    assert all(line.startswith("lost actor 'glass' of class Fragile is ") for line in said[1:3])
     assert said[3].startswith("later actor 'glass' of class Fragile is dead")
     assert said[4:] == ["its name is free", "pong"]
 
