@@ -203,12 +203,16 @@ class PendingCall(Call, ABC):
         if self.line is not None:
             self.line.moved_on(self)
 
-    def _is_stale(self, failure: pb.Failure) -> bool:
-        """Whether a value was not where the call said, because it has moved: ask again."""
+    def _sets_out_anew(self, failure: pb.Failure) -> bool:
+        """Whether a value was not where the call said, since it has moved: then it asks again."""
         if failure.kind != pb.FAILURE_KIND_LOST or not self._fetches:
             return False
         references = self.arguments.references
-        return not all(map(_is_ready, references)) or fetches(references) != self._fetches
+        if all(map(_is_ready, references)) and fetches(references) == self._fetches:
+            return False
+        self.unsent()
+        self.set_out()
+        return True
 
     async def _upload(self, peer: Peer) -> None:
         try:

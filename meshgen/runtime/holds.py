@@ -143,8 +143,8 @@ class Holds:
         lease = value.lease
         try:
             value.come_home(await self.pull(value))
-        except UpstreamError as exc:
-            value.come_home(None, exc.failure)
+        except UpstreamError:  # it has come home as such
+            pass
         except MeshError:  # lost: whoever asks for it will be told
             value.lease = None
         if lease is not None:

@@ -97,8 +97,13 @@ async def _reporting(settings: Settings, replica: Replica) -> AsyncIterator[None
 
 
 async def _report_values(settings: Settings, replica: Replica) -> None:
+    changed = asyncio.Event()
+    replica.values.on_change = changed.set
     told = replica.values.stats
     while settings.report_fd >= 0:
+        await changed.wait()
+        changed.clear()
+        # What else changes meanwhile is told along with it.
         await asyncio.sleep(_REPORT_SECONDS)
         stats = replica.values.stats
         if stats != told:

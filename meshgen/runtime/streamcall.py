@@ -43,9 +43,7 @@ class StreamCall(PendingCall):
         if frame.stream_id or any(item.payload_id for item in frame.items):
             self._beside(peer, self._read(peer, frame))
             return
-        if frame.kind == ERROR and self._is_stale(frame.failure):
-            self.unsent()
-            self.set_out()
+        if frame.kind == ERROR and self._sets_out_anew(frame.failure):
             return
         self._ended()
         if frame.kind == ERROR:

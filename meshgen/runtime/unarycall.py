@@ -82,9 +82,7 @@ class UnaryCall(PendingCall):
     def answered(self, frame: pb.Frame) -> None:
         """The outcome came, or word of where to fetch it."""
         peer = self._ran_at()
-        if frame.kind == ERROR and self._is_stale(frame.failure):
-            self.unsent()
-            self.set_out()
+        if frame.kind == ERROR and self._sets_out_anew(frame.failure):
             return
         self._ended()
         if frame.kind == ERROR:
