@@ -79,10 +79,13 @@ def wait(
 
     Raises:
         BlockingCallError: An event loop runs in this thread; use `asyncio.wait` there.
+        OptionTypeError: `refs` is no list of references.
         OptionError: `num_returns` is not between 1 and the number of references, or one of them
             is there twice.
     """
     refuse_in_event_loop("meshgen.wait(refs)", "asyncio.wait(...)")
+    if not isinstance(refs, Sequence):
+        raise OptionTypeError(f"meshgen.wait takes a list of references, got {refs!r}")
     if not 1 <= num_returns <= len(refs):
         raise OptionError(
             f"num_returns must be between 1 and the number of references, {len(refs)}, "

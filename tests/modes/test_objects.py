@@ -181,6 +181,8 @@ async def test_mistakes_are_told(box: DeploymentHandle) -> None:
     def wrongly() -> None:
         with pytest.raises(OptionTypeError, match="expected an ObjectRef"):
             meshgen.get(1)
+        with pytest.raises(OptionTypeError, match="takes a list of references, got ObjectRef"):
+            meshgen.wait(ref)
         with pytest.raises(OptionError, match="twice"):
             meshgen.wait([ref, ref])
         with pytest.raises(OptionError, match="between 1 and the number of references, 1"):
