@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,3 +97,9 @@ def translate_rpc_errors(peer: str) -> Iterator[None]:
     except grpc.aio.AioRpcError as exc:
         error = _FROM_STATUS.get(exc.code(), MeshError)
         raise error(f"the connection to {peer} failed: {exc.details()}") from exc
+    except asyncio.CancelledError as exc:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # Nobody cancelled this task: its channel was closed while it waited.
+        raise ReplicaLostError(f"the connection to {peer} was closed") from exc

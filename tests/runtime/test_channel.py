@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from meshgen.runtime.channel import Certificates, translate_rpc_errors
 from meshgen.runtime.link import GrpcPeer
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.server import serving
-from tests.runtime.replicas import lone_replica, over_tcp, until
+from tests.runtime.replicas import lone_replica, over_tcp, settle, until
 
 
 class _Echo:
@@ -174,6 +176,36 @@ def test_grpcs_errors_become_ours(code: grpc.StatusCode, expected: type[MeshErro
             raise error
     assert type(caught.value) is expected
     assert caught.value.__cause__ is error
+
+
+async def test_who_waits_on_a_channel_that_is_closed_has_lost_its_replica(
+    replica: Replica,
+) -> None:
+    """gRPC cancels what waits there, as if somebody had cancelled the task that waits."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        peer = GrpcPeer(
+            address, lambda _: None, stub=replica.stub, caller="test", certificates=None
+        )
+        fetching = asyncio.create_task(peer.fetch("value"))
+        await settle()
+        await peer.close()
+        with pytest.raises(ReplicaLostError, match="Echo at .* was closed"):
+            await fetching
+
+
+async def test_a_task_that_is_cancelled_itself_stays_cancelled() -> None:
+    """That is not its connection's end."""
+
+    async def wait() -> None:
+        with translate_rpc_errors("shop/Cart"):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(wait())
+    await settle()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 def test_other_errors_pass() -> None:
