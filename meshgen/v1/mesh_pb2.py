@@ -24,59 +24,59 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15meshgen/v1/mesh.proto\x12\nmeshgen.v1\"0\n\x0bLinkRequest\x12!\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x11.meshgen.v1.Frame\"1\n\x0cLinkResponse\x12!\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x11.meshgen.v1.Frame\"9\n\x0b\x43\x61llRequest\x12*\n\ninvocation\x18\x01 \x01(\x0b\x32\x16.meshgen.v1.Invocation\"4\n\x0c\x43\x61llResponse\x12$\n\x07outcome\x18\x01 \x01(\x0b\x32\x13.meshgen.v1.Outcome\"R\n\x11\x43\x61llStreamRequest\x12*\n\ninvocation\x18\x01 \x01(\x0b\x32\x16.meshgen.v1.Invocation\x12\x11\n\tstream_id\x18\x02 \x01(\t\"^\n\x12\x43\x61llStreamResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.meshgen.v1.Payload\x12$\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x13.meshgen.v1.Failure\"A\n\rUploadRequest\x12\x12\n\npayload_id\x18\x01 \x01(\t\x12\r\n\x05sizes\x18\x02 \x03(\x04\x12\r\n\x05\x63hunk\x18\x03 \x01(\x0c\"\x10\n\x0eUploadResponse\"\"\n\x0c\x46\x65tchRequest\x12\x12\n\npayload_id\x18\x01 \x01(\t\"-\n\rFetchResponse\x12\r\n\x05sizes\x18\x01 \x03(\x04\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"\xbd\x02\n\x05\x46rame\x12#\n\x04kind\x18\x01 \x01(\x0e\x32\x15.meshgen.v1.FrameKind\x12\n\n\x02id\x18\x02 \x01(\x04\x12*\n\ninvocation\x18\x03 \x01(\x0b\x32\x16.meshgen.v1.Invocation\x12$\n\x07payload\x18\x04 \x01(\x0b\x32\x13.meshgen.v1.Payload\x12$\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x13.meshgen.v1.Failure\x12 \n\x05hello\x18\x06 \x01(\x0b\x32\x11.meshgen.v1.Hello\x12 \n\x05state\x18\x07 \x01(\x0b\x32\x11.meshgen.v1.State\x12\"\n\x05items\x18\x08 \x03(\x0b\x32\x13.meshgen.v1.Payload\x12\x11\n\tstream_id\x18\t \x01(\t\x12\x10\n\x08value_id\x18\n \x01(\t\"=\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\"s\n\x05State\x12\'\n\x05phase\x18\x01 \x01(\x0e\x32\x18.meshgen.v1.ReplicaPhase\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x1c\n\x14max_ongoing_requests\x18\x03 \x01(\r\x12\x0f\n\x07message\x18\x04 \x01(\t\"z\n\nInvocation\x12\x0e\n\x06method\x18\x01 \x01(\t\x12&\n\targuments\x18\x02 \x01(\x0b\x32\x13.meshgen.v1.Payload\x12$\n\x07\x63ontext\x18\x03 \x01(\x0b\x32\x13.meshgen.v1.Context\x12\x0e\n\x06stream\x18\x04 \x01(\x08\"t\n\x07\x43ontext\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0ctime_left_ms\x18\x02 \x01(\x04\x12\r\n\x05route\x18\x03 \x01(\t\x12\x1c\n\x14multiplexed_model_id\x18\x04 \x01(\t\x12\x12\n\nsession_id\x18\x05 \x01(\t\"{\n\x07Payload\x12\x0e\n\x06pickle\x18\x01 \x01(\x0c\x12\x0f\n\x07\x62uffers\x18\x02 \x03(\x0c\x12\x12\n\npayload_id\x18\x03 \x01(\t\x12)\n\nreferences\x18\x04 \x03(\x0b\x32\x15.meshgen.v1.Reference\x12\x10\n\x08has_more\x18\x05 \x01(\x08\"\xc5\x01\n\tReference\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08value_id\x18\x03 \x01(\t\x12\x10\n\x08\x62y_value\x18\x04 \x01(\x08\x12$\n\x07payload\x18\x05 \x01(\x0b\x32\x13.meshgen.v1.Payload\x12$\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x13.meshgen.v1.Failure\x12(\n\x06stream\x18\x07 \x01(\x0b\x32\x18.meshgen.v1.PassedStream\"\xa1\x01\n\x0cPassedStream\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.meshgen.v1.Payload\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x11\n\tstream_id\x18\x04 \x01(\t\x12$\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x13.meshgen.v1.Failure\x12\x14\n\x0ctime_left_ms\x18\x06 \x01(\x04\"c\n\x07Outcome\x12&\n\x07payload\x18\x01 \x01(\x0b\x32\x13.meshgen.v1.PayloadH\x00\x12&\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x13.meshgen.v1.FailureH\x00\x42\x08\n\x06result\"\x87\x01\n\x07\x46\x61ilure\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.meshgen.v1.FailureKind\x12\x11\n\ttype_name\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x11\n\ttraceback\x18\x04 \x01(\t\x12\x0e\n\x06pickle\x18\x05 \x01(\x0c\x12\x0e\n\x06origin\x18\x06 \x01(\t*\xca\x02\n\tFrameKind\x12\x1a\n\x16\x46RAME_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46RAME_KIND_HELLO\x10\x01\x12\x14\n\x10\x46RAME_KIND_STATE\x10\x02\x12\x16\n\x12\x46RAME_KIND_REQUEST\x10\x03\x12\x17\n\x13\x46RAME_KIND_RESPONSE\x10\x04\x12\x14\n\x10\x46RAME_KIND_ERROR\x10\x05\x12\x15\n\x11\x46RAME_KIND_CANCEL\x10\x06\x12\x13\n\x0f\x46RAME_KIND_BUSY\x10\x07\x12\x13\n\x0f\x46RAME_KIND_PING\x10\x08\x12\x13\n\x0f\x46RAME_KIND_PONG\x10\t\x12\x15\n\x11\x46RAME_KIND_RETAIN\x10\n\x12\x14\n\x10\x46RAME_KIND_FETCH\x10\x0b\x12\x13\n\x0f\x46RAME_KIND_HOLD\x10\x0c\x12\x16\n\x12\x46RAME_KIND_RELEASE\x10\r*\x9a\x01\n\x0cReplicaPhase\x12\x1d\n\x19REPLICA_PHASE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPLICA_PHASE_STARTING\x10\x01\x12\x19\n\x15REPLICA_PHASE_SERVING\x10\x02\x12\x1a\n\x16REPLICA_PHASE_DRAINING\x10\x03\x12\x18\n\x14REPLICA_PHASE_FAILED\x10\x04*\xc5\x01\n\x0b\x46\x61ilureKind\x12\x1c\n\x18\x46\x41ILURE_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46\x41ILURE_KIND_USER\x10\x01\x12\x15\n\x11\x46\x41ILURE_KIND_CALL\x10\x02\x12\x1a\n\x16\x46\x41ILURE_KIND_CANCELLED\x10\x03\x12\x1c\n\x18\x46\x41ILURE_KIND_UNAVAILABLE\x10\x04\x12\x19\n\x15\x46\x41ILURE_KIND_DEADLINE\x10\x05\x12\x15\n\x11\x46\x41ILURE_KIND_LOST\x10\x06\x32\xd9\x02\n\x0bMeshService\x12=\n\x04Link\x12\x17.meshgen.v1.LinkRequest\x1a\x18.meshgen.v1.LinkResponse(\x01\x30\x01\x12\x39\n\x04\x43\x61ll\x12\x17.meshgen.v1.CallRequest\x1a\x18.meshgen.v1.CallResponse\x12M\n\nCallStream\x12\x1d.meshgen.v1.CallStreamRequest\x1a\x1e.meshgen.v1.CallStreamResponse0\x01\x12\x41\n\x06Upload\x12\x19.meshgen.v1.UploadRequest\x1a\x1a.meshgen.v1.UploadResponse(\x01\x12>\n\x05\x46\x65tch\x12\x18.meshgen.v1.FetchRequest\x1a\x19.meshgen.v1.FetchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15meshgen/v1/mesh.proto\x12\nmeshgen.v1\"0\n\x0bLinkRequest\x12!\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x11.meshgen.v1.Frame\"B\n\x0cLinkResponse\x12!\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x11.meshgen.v1.Frame\x12\x0f\n\x07ongoing\x18\x02 \x01(\r\"9\n\x0b\x43\x61llRequest\x12*\n\ninvocation\x18\x01 \x01(\x0b\x32\x16.meshgen.v1.Invocation\"4\n\x0c\x43\x61llResponse\x12$\n\x07outcome\x18\x01 \x01(\x0b\x32\x13.meshgen.v1.Outcome\"R\n\x11\x43\x61llStreamRequest\x12*\n\ninvocation\x18\x01 \x01(\x0b\x32\x16.meshgen.v1.Invocation\x12\x11\n\tstream_id\x18\x02 \x01(\t\"^\n\x12\x43\x61llStreamResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.meshgen.v1.Payload\x12$\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x13.meshgen.v1.Failure\"A\n\rUploadRequest\x12\x12\n\npayload_id\x18\x01 \x01(\t\x12\r\n\x05sizes\x18\x02 \x03(\x04\x12\r\n\x05\x63hunk\x18\x03 \x01(\x0c\"\x10\n\x0eUploadResponse\"\"\n\x0c\x46\x65tchRequest\x12\x12\n\npayload_id\x18\x01 \x01(\t\"-\n\rFetchResponse\x12\r\n\x05sizes\x18\x01 \x03(\x04\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"\xbd\x02\n\x05\x46rame\x12#\n\x04kind\x18\x01 \x01(\x0e\x32\x15.meshgen.v1.FrameKind\x12\n\n\x02id\x18\x02 \x01(\x04\x12*\n\ninvocation\x18\x03 \x01(\x0b\x32\x16.meshgen.v1.Invocation\x12$\n\x07payload\x18\x04 \x01(\x0b\x32\x13.meshgen.v1.Payload\x12$\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x13.meshgen.v1.Failure\x12 \n\x05hello\x18\x06 \x01(\x0b\x32\x11.meshgen.v1.Hello\x12 \n\x05state\x18\x07 \x01(\x0b\x32\x11.meshgen.v1.State\x12\"\n\x05items\x18\x08 \x03(\x0b\x32\x13.meshgen.v1.Payload\x12\x11\n\tstream_id\x18\t \x01(\t\x12\x10\n\x08value_id\x18\n \x01(\t\"_\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\x12\x0f\n\x07methods\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\"\x81\x01\n\x05State\x12\'\n\x05phase\x18\x01 \x01(\x0e\x32\x18.meshgen.v1.ReplicaPhase\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x1c\n\x14max_ongoing_requests\x18\x03 \x01(\r\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\"z\n\nInvocation\x12\x0e\n\x06method\x18\x01 \x01(\t\x12&\n\targuments\x18\x02 \x01(\x0b\x32\x13.meshgen.v1.Payload\x12$\n\x07\x63ontext\x18\x03 \x01(\x0b\x32\x13.meshgen.v1.Context\x12\x0e\n\x06stream\x18\x04 \x01(\x08\"t\n\x07\x43ontext\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0ctime_left_ms\x18\x02 \x01(\x04\x12\r\n\x05route\x18\x03 \x01(\t\x12\x1c\n\x14multiplexed_model_id\x18\x04 \x01(\t\x12\x12\n\nsession_id\x18\x05 \x01(\t\"{\n\x07Payload\x12\x0e\n\x06pickle\x18\x01 \x01(\x0c\x12\x0f\n\x07\x62uffers\x18\x02 \x03(\x0c\x12\x12\n\npayload_id\x18\x03 \x01(\t\x12)\n\nreferences\x18\x04 \x03(\x0b\x32\x15.meshgen.v1.Reference\x12\x10\n\x08has_more\x18\x05 \x01(\x08\"\xc5\x01\n\tReference\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08value_id\x18\x03 \x01(\t\x12\x10\n\x08\x62y_value\x18\x04 \x01(\x08\x12$\n\x07payload\x18\x05 \x01(\x0b\x32\x13.meshgen.v1.Payload\x12$\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x13.meshgen.v1.Failure\x12(\n\x06stream\x18\x07 \x01(\x0b\x32\x18.meshgen.v1.PassedStream\"\xa1\x01\n\x0cPassedStream\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.meshgen.v1.Payload\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x11\n\tstream_id\x18\x04 \x01(\t\x12$\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x13.meshgen.v1.Failure\x12\x14\n\x0ctime_left_ms\x18\x06 \x01(\x04\"c\n\x07Outcome\x12&\n\x07payload\x18\x01 \x01(\x0b\x32\x13.meshgen.v1.PayloadH\x00\x12&\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x13.meshgen.v1.FailureH\x00\x42\x08\n\x06result\"\x87\x01\n\x07\x46\x61ilure\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.meshgen.v1.FailureKind\x12\x11\n\ttype_name\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x11\n\ttraceback\x18\x04 \x01(\t\x12\x0e\n\x06pickle\x18\x05 \x01(\x0c\x12\x0e\n\x06origin\x18\x06 \x01(\t*\xca\x02\n\tFrameKind\x12\x1a\n\x16\x46RAME_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46RAME_KIND_HELLO\x10\x01\x12\x14\n\x10\x46RAME_KIND_STATE\x10\x02\x12\x16\n\x12\x46RAME_KIND_REQUEST\x10\x03\x12\x17\n\x13\x46RAME_KIND_RESPONSE\x10\x04\x12\x14\n\x10\x46RAME_KIND_ERROR\x10\x05\x12\x15\n\x11\x46RAME_KIND_CANCEL\x10\x06\x12\x13\n\x0f\x46RAME_KIND_BUSY\x10\x07\x12\x13\n\x0f\x46RAME_KIND_PING\x10\x08\x12\x13\n\x0f\x46RAME_KIND_PONG\x10\t\x12\x15\n\x11\x46RAME_KIND_RETAIN\x10\n\x12\x14\n\x10\x46RAME_KIND_FETCH\x10\x0b\x12\x13\n\x0f\x46RAME_KIND_HOLD\x10\x0c\x12\x16\n\x12\x46RAME_KIND_RELEASE\x10\r*\x9a\x01\n\x0cReplicaPhase\x12\x1d\n\x19REPLICA_PHASE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPLICA_PHASE_STARTING\x10\x01\x12\x19\n\x15REPLICA_PHASE_SERVING\x10\x02\x12\x1a\n\x16REPLICA_PHASE_DRAINING\x10\x03\x12\x18\n\x14REPLICA_PHASE_FAILED\x10\x04*\xc5\x01\n\x0b\x46\x61ilureKind\x12\x1c\n\x18\x46\x41ILURE_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46\x41ILURE_KIND_USER\x10\x01\x12\x15\n\x11\x46\x41ILURE_KIND_CALL\x10\x02\x12\x1a\n\x16\x46\x41ILURE_KIND_CANCELLED\x10\x03\x12\x1c\n\x18\x46\x41ILURE_KIND_UNAVAILABLE\x10\x04\x12\x19\n\x15\x46\x41ILURE_KIND_DEADLINE\x10\x05\x12\x15\n\x11\x46\x41ILURE_KIND_LOST\x10\x06\x32\xd9\x02\n\x0bMeshService\x12=\n\x04Link\x12\x17.meshgen.v1.LinkRequest\x1a\x18.meshgen.v1.LinkResponse(\x01\x30\x01\x12\x39\n\x04\x43\x61ll\x12\x17.meshgen.v1.CallRequest\x1a\x18.meshgen.v1.CallResponse\x12M\n\nCallStream\x12\x1d.meshgen.v1.CallStreamRequest\x1a\x1e.meshgen.v1.CallStreamResponse0\x01\x12\x41\n\x06Upload\x12\x19.meshgen.v1.UploadRequest\x1a\x1a.meshgen.v1.UploadResponse(\x01\x12>\n\x05\x46\x65tch\x12\x18.meshgen.v1.FetchRequest\x1a\x19.meshgen.v1.FetchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'meshgen.v1.mesh_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FRAMEKIND']._serialized_start=2070
-  _globals['_FRAMEKIND']._serialized_end=2400
-  _globals['_REPLICAPHASE']._serialized_start=2403
-  _globals['_REPLICAPHASE']._serialized_end=2557
-  _globals['_FAILUREKIND']._serialized_start=2560
-  _globals['_FAILUREKIND']._serialized_end=2757
+  _globals['_FRAMEKIND']._serialized_start=2136
+  _globals['_FRAMEKIND']._serialized_end=2466
+  _globals['_REPLICAPHASE']._serialized_start=2469
+  _globals['_REPLICAPHASE']._serialized_end=2623
+  _globals['_FAILUREKIND']._serialized_start=2626
+  _globals['_FAILUREKIND']._serialized_end=2823
   _globals['_LINKREQUEST']._serialized_start=37
   _globals['_LINKREQUEST']._serialized_end=85
   _globals['_LINKRESPONSE']._serialized_start=87
-  _globals['_LINKRESPONSE']._serialized_end=136
-  _globals['_CALLREQUEST']._serialized_start=138
-  _globals['_CALLREQUEST']._serialized_end=195
-  _globals['_CALLRESPONSE']._serialized_start=197
-  _globals['_CALLRESPONSE']._serialized_end=249
-  _globals['_CALLSTREAMREQUEST']._serialized_start=251
-  _globals['_CALLSTREAMREQUEST']._serialized_end=333
-  _globals['_CALLSTREAMRESPONSE']._serialized_start=335
-  _globals['_CALLSTREAMRESPONSE']._serialized_end=429
-  _globals['_UPLOADREQUEST']._serialized_start=431
-  _globals['_UPLOADREQUEST']._serialized_end=496
-  _globals['_UPLOADRESPONSE']._serialized_start=498
-  _globals['_UPLOADRESPONSE']._serialized_end=514
-  _globals['_FETCHREQUEST']._serialized_start=516
-  _globals['_FETCHREQUEST']._serialized_end=550
-  _globals['_FETCHRESPONSE']._serialized_start=552
-  _globals['_FETCHRESPONSE']._serialized_end=597
-  _globals['_FRAME']._serialized_start=600
-  _globals['_FRAME']._serialized_end=917
-  _globals['_HELLO']._serialized_start=919
-  _globals['_HELLO']._serialized_end=980
-  _globals['_STATE']._serialized_start=982
-  _globals['_STATE']._serialized_end=1097
-  _globals['_INVOCATION']._serialized_start=1099
-  _globals['_INVOCATION']._serialized_end=1221
-  _globals['_CONTEXT']._serialized_start=1223
-  _globals['_CONTEXT']._serialized_end=1339
-  _globals['_PAYLOAD']._serialized_start=1341
-  _globals['_PAYLOAD']._serialized_end=1464
-  _globals['_REFERENCE']._serialized_start=1467
-  _globals['_REFERENCE']._serialized_end=1664
-  _globals['_PASSEDSTREAM']._serialized_start=1667
-  _globals['_PASSEDSTREAM']._serialized_end=1828
-  _globals['_OUTCOME']._serialized_start=1830
-  _globals['_OUTCOME']._serialized_end=1929
-  _globals['_FAILURE']._serialized_start=1932
-  _globals['_FAILURE']._serialized_end=2067
-  _globals['_MESHSERVICE']._serialized_start=2760
-  _globals['_MESHSERVICE']._serialized_end=3105
+  _globals['_LINKRESPONSE']._serialized_end=153
+  _globals['_CALLREQUEST']._serialized_start=155
+  _globals['_CALLREQUEST']._serialized_end=212
+  _globals['_CALLRESPONSE']._serialized_start=214
+  _globals['_CALLRESPONSE']._serialized_end=266
+  _globals['_CALLSTREAMREQUEST']._serialized_start=268
+  _globals['_CALLSTREAMREQUEST']._serialized_end=350
+  _globals['_CALLSTREAMRESPONSE']._serialized_start=352
+  _globals['_CALLSTREAMRESPONSE']._serialized_end=446
+  _globals['_UPLOADREQUEST']._serialized_start=448
+  _globals['_UPLOADREQUEST']._serialized_end=513
+  _globals['_UPLOADRESPONSE']._serialized_start=515
+  _globals['_UPLOADRESPONSE']._serialized_end=531
+  _globals['_FETCHREQUEST']._serialized_start=533
+  _globals['_FETCHREQUEST']._serialized_end=567
+  _globals['_FETCHRESPONSE']._serialized_start=569
+  _globals['_FETCHRESPONSE']._serialized_end=614
+  _globals['_FRAME']._serialized_start=617
+  _globals['_FRAME']._serialized_end=934
+  _globals['_HELLO']._serialized_start=936
+  _globals['_HELLO']._serialized_end=1031
+  _globals['_STATE']._serialized_start=1034
+  _globals['_STATE']._serialized_end=1163
+  _globals['_INVOCATION']._serialized_start=1165
+  _globals['_INVOCATION']._serialized_end=1287
+  _globals['_CONTEXT']._serialized_start=1289
+  _globals['_CONTEXT']._serialized_end=1405
+  _globals['_PAYLOAD']._serialized_start=1407
+  _globals['_PAYLOAD']._serialized_end=1530
+  _globals['_REFERENCE']._serialized_start=1533
+  _globals['_REFERENCE']._serialized_end=1730
+  _globals['_PASSEDSTREAM']._serialized_start=1733
+  _globals['_PASSEDSTREAM']._serialized_end=1894
+  _globals['_OUTCOME']._serialized_start=1896
+  _globals['_OUTCOME']._serialized_end=1995
+  _globals['_FAILURE']._serialized_start=1998
+  _globals['_FAILURE']._serialized_end=2133
+  _globals['_MESHSERVICE']._serialized_start=2826
+  _globals['_MESHSERVICE']._serialized_end=3171
 # @@protoc_insertion_point(module_scope)

@@ -75,10 +75,12 @@ class LinkRequest(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[Frame, _Mapping]]] = ...) -> None: ...
 
 class LinkResponse(_message.Message):
-    __slots__ = ("frames",)
+    __slots__ = ("frames", "ongoing")
     FRAMES_FIELD_NUMBER: _ClassVar[int]
+    ONGOING_FIELD_NUMBER: _ClassVar[int]
     frames: _containers.RepeatedCompositeFieldContainer[Frame]
-    def __init__(self, frames: _Optional[_Iterable[_Union[Frame, _Mapping]]] = ...) -> None: ...
+    ongoing: int
+    def __init__(self, frames: _Optional[_Iterable[_Union[Frame, _Mapping]]] = ..., ongoing: _Optional[int] = ...) -> None: ...
 
 class CallRequest(_message.Message):
     __slots__ = ("invocation",)
@@ -161,26 +163,32 @@ class Frame(_message.Message):
     def __init__(self, kind: _Optional[_Union[FrameKind, str]] = ..., id: _Optional[int] = ..., invocation: _Optional[_Union[Invocation, _Mapping]] = ..., payload: _Optional[_Union[Payload, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., state: _Optional[_Union[State, _Mapping]] = ..., items: _Optional[_Iterable[_Union[Payload, _Mapping]]] = ..., stream_id: _Optional[str] = ..., value_id: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "deployment", "caller")
+    __slots__ = ("protocol", "deployment", "caller", "methods", "version")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
     CALLER_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     deployment: str
     caller: str
-    def __init__(self, protocol: _Optional[int] = ..., deployment: _Optional[str] = ..., caller: _Optional[str] = ...) -> None: ...
+    methods: str
+    version: str
+    def __init__(self, protocol: _Optional[int] = ..., deployment: _Optional[str] = ..., caller: _Optional[str] = ..., methods: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class State(_message.Message):
-    __slots__ = ("phase", "replica_id", "max_ongoing_requests", "message")
+    __slots__ = ("phase", "replica_id", "max_ongoing_requests", "message", "host")
     PHASE_FIELD_NUMBER: _ClassVar[int]
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     MAX_ONGOING_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
     phase: ReplicaPhase
     replica_id: str
     max_ongoing_requests: int
     message: str
-    def __init__(self, phase: _Optional[_Union[ReplicaPhase, str]] = ..., replica_id: _Optional[str] = ..., max_ongoing_requests: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
+    host: str
+    def __init__(self, phase: _Optional[_Union[ReplicaPhase, str]] = ..., replica_id: _Optional[str] = ..., max_ongoing_requests: _Optional[int] = ..., message: _Optional[str] = ..., host: _Optional[str] = ...) -> None: ...
 
 class Invocation(_message.Message):
     __slots__ = ("method", "arguments", "context", "stream")
