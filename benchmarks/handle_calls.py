@@ -17,12 +17,13 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import Figures, measure
 from benchmarks.mesh import handle_subject, mesh, unique_memory_mb
 from benchmarks.multiplexed import measure_multiplexed
 from benchmarks.plan import FULL, QUICK, Plan
-from benchmarks.poller import STOCK
+from benchmarks.poller import STOCK, chosen
 from benchmarks.raw import measure_bidi, measure_unary, raw_server
 from benchmarks.report import (
     DRIVER,
@@ -74,11 +75,6 @@ def _measure_subjects(plan: Plan) -> tuple[Rounds, float]:
     """All rounds, and the largest replica's unique memory after small calls."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        # Each round of a client in a process of its own, as replicas are: a gRPC client is slower
-        # where another event loop of its process uses gRPC too.
-        fresh = stack.enter_context(
-            ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
-        )
         tuned = os.environ.get("GRPC_EXPERIMENTS", STOCK)  # the mesh set it, or the user
         raw = stack.enter_context(raw_server(str(folder), STOCK))
         raw_tuned = stack.enter_context(raw_server(str(folder), tuned))
@@ -86,15 +82,27 @@ def _measure_subjects(plan: Plan) -> tuple[Rounds, float]:
         caller, echo = stack.enter_context(mesh())
         loaded = _memory_under_load(caller, plan)
         subjects: dict[str, RunRound] = {
-            RAW_UNARY: lambda: fresh.submit(measure_unary, raw, plan, STOCK).result(),
-            RAW_BIDI: lambda: fresh.submit(measure_bidi, raw, plan, STOCK).result(),
-            RAW_MULTIPLEXED: lambda: fresh.submit(measure_multiplexed, raw, plan, STOCK).result(),
-            RAW_TUNED: lambda: fresh.submit(measure_bidi, raw_tuned, plan, tuned).result(),
+            RAW_UNARY: lambda: _fresh(STOCK, measure_unary, raw, plan),
+            RAW_BIDI: lambda: _fresh(STOCK, measure_bidi, raw, plan),
+            RAW_MULTIPLEXED: lambda: _fresh(STOCK, measure_multiplexed, raw, plan),
+            RAW_TUNED: lambda: _fresh(tuned, measure_bidi, raw_tuned, plan),
             MESH: lambda: caller.measure.remote(plan).result(),
             DRIVER: lambda: asyncio.run(measure(handle_subject(echo), plan)),
-            TLS: lambda: fresh.submit(measure_tls, folder, tls, plan).result(),
+            TLS: lambda: _fresh(tuned, measure_tls, folder, tls, plan),
         }
         return _interleaved(subjects, plan.rounds), loaded
+
+
+def _fresh(experiments: str, run_round: Callable[..., Figures], *arguments: Any) -> Figures:
+    """One round in a process of its own, as replicas are.
+
+    A gRPC client is slower where another event loop of its process uses gRPC too.
+    """
+    with (
+        chosen(experiments),
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process,
+    ):
+        return process.submit(run_round, *arguments).result()
 
 
 def _interleaved(subjects: dict[str, RunRound], count: int) -> Rounds:

@@ -15,7 +15,6 @@ import grpc.aio
 
 from benchmarks.measure import Figures, Subject, measure
 from benchmarks.plan import Plan
-from benchmarks.poller import choose
 from meshgen.runtime.channel import CLIENT_OPTIONS
 
 Write = Callable[[bytes], Awaitable[Any]]
@@ -57,9 +56,8 @@ async def answer(_: Any, context: Any) -> None:
         task.cancel()
 
 
-def measure_multiplexed(address: str, plan: Plan, experiments: str) -> Figures:
+def measure_multiplexed(address: str, plan: Plan) -> Figures:
     """One round of one stream that many callers share."""
-    choose(experiments)
     return asyncio.run(_measure(address, plan))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -18,7 +18,7 @@ import grpc.aio
 from benchmarks.measure import Figures, Subject, measure
 from benchmarks.multiplexed import answer
 from benchmarks.plan import Plan
-from benchmarks.poller import STOCK, choose
+from benchmarks.poller import STOCK, chosen
 from benchmarks.serverprocess import server_process
 from meshgen.runtime.channel import CLIENT_OPTIONS, SERVER_OPTIONS
 
@@ -59,9 +59,8 @@ async def _serve(address: str, ready: Connection) -> None:
     await server.wait_for_termination()
 
 
-def serve(ready: Connection, address: str, experiments: str) -> None:
+def serve(ready: Connection, address: str) -> None:
     """Run the server in this process; says its address when it serves."""
-    choose(experiments)
     asyncio.run(_serve(address, ready))
 
 
@@ -69,13 +68,14 @@ def serve(ready: Connection, address: str, experiments: str) -> None:
 def raw_server(folder: str, experiments: str) -> Iterator[str]:
     """A server in a process of its own; gives its address."""
     name = "raw" if experiments == STOCK else "raw-tuned"
-    with server_process(serve, f"unix:{folder}/{name}.sock", experiments) as address:
+    with ExitStack() as stack:
+        with chosen(experiments):
+            address = stack.enter_context(server_process(serve, f"unix:{folder}/{name}.sock"))
         yield address
 
 
-def measure_unary(address: str, plan: Plan, experiments: str) -> Figures:
+def measure_unary(address: str, plan: Plan) -> Figures:
     """One round of one RPC for each call; streams of one message for each item."""
-    choose(experiments)
     return asyncio.run(_measure_unary(address, plan))
 
 
@@ -90,9 +90,8 @@ async def _measure_unary(address: str, plan: Plan) -> Figures:
         return await measure(Subject(echo=unary, stream=items, array=bytes), plan)
 
 
-def measure_bidi(address: str, plan: Plan, experiments: str) -> Figures:
+def measure_bidi(address: str, plan: Plan) -> Figures:
     """One round of one stream with one message for each call, answered in order."""
-    choose(experiments)
     return asyncio.run(_measure_bidi(address, plan))
 
 

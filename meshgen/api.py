@@ -58,13 +58,17 @@ def run(
 ) -> DeploymentHandle:
     """Run an application as local processes and return its ingress's handle when it is ready.
 
-    An application of the same name is replaced. HTTP is served under `route_prefix`, or not at all
-    where that is None. With `blocking`, return only after Ctrl-C. An event loop that this is called
-    on, such as a notebook's, stands still until the application runs.
+    An application of the same name is replaced, replica by replica and with no call lost; if only
+    `user_config`s are new, its replicas are reconfigured instead. If that fails, it stays.
+
+    HTTP is served under `route_prefix`, or not at all where that is None. With `blocking`, return
+    only after Ctrl-C. An event loop that this is called on, such as a notebook's, stands still
+    until the application runs.
 
     Raises:
         BuildError: The graph cannot become services; lists every reason.
-        DeployError: A constructor failed (with its traceback), or the HTTP port is taken.
+        DeployError: A constructor or `reconfigure` failed (with its traceback), or the HTTP port is
+            taken.
         OptionError: The name or the route cannot be used.
         OptionTypeError: `target` is no application.
     """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
-from contextlib import suppress
+from concurrent.futures import CancelledError
 from typing import TypeVar
 
 from meshgen.deploy.console import print_line
 from meshgen.deploy.local import LocalMesh
+from meshgen.errors import NotServingError
 from meshgen.graph import Graph
 from meshgen.loopthread import LoopThread
 from meshgen.runtime.caller import MeshCaller
@@ -40,10 +41,15 @@ class Driver:
         return MeshCaller(MeshFile(folder.mesh_file), GrpcNetwork(template=folder.resolver))
 
     def deploy(self, graph: Graph, route_prefix: str | None) -> DeploymentHandle:
-        """Start an application and return its ingress's handle."""
+        """Start or replace an application and return its ingress's handle."""
         if uses_tasks(graph):
             self.start_tasks()
-        self._thread.run(self._mesh.deploy(graph, route_prefix))
+        try:
+            self._thread.run(self._mesh.deploy(graph, route_prefix))
+        except CancelledError as exc:  # by another thread
+            raise NotServingError(
+                f"application {graph.app!r} was stopped before it ran, or the mesh was"
+            ) from exc
         return DeploymentHandle(graph.ingress.stub, caller=self.caller)
 
     def start_tasks(self) -> None:
@@ -66,7 +72,9 @@ class Driver:
         atexit.unregister(self.shutdown)
         if process.caller is self.caller:
             process.caller = None
-        with suppress(KeyboardInterrupt):
+        try:
             self._thread.run(self._mesh.close(at_once=at_once))
+        except KeyboardInterrupt:  # enough of waiting
+            self._thread.run(self._mesh.close(at_once=True))
         self._thread.run(self.caller.__aexit__())
         self._thread.stop()

@@ -172,3 +172,34 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return f"\n{self.text}"
+
+
+class InvalidValueError(MeshError, ValueError):
+    """A value does not fit the hint that a typed method has for it.
+
+    `violations` has a pair of field path and reason for each place where it does not.
+    """
+
+    grpc_status = "INVALID_ARGUMENT"
+
+    def __init__(self, what: str, violations: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(what, tuple(violations))
+        self.violations = tuple(violations)
+
+    def __str__(self) -> str:
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in self.violations)
+        return f"{self.args[0]}: {reasons}" if reasons else str(self.args[0])
+
+
+class InvalidResultError(MeshError, TypeError):
+    """A typed method returned or yielded what does not fit its own hint; its callers did nothing
+    wrong. `violations` is as that of `InvalidValueError`.
+    """
+
+    def __init__(self, what: str, violations: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(what, tuple(violations))
+        self.violations = tuple(violations)
+
+    def __str__(self) -> str:
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in self.violations)
+        return f"{self.args[0]}: {reasons}" if reasons else str(self.args[0])

@@ -235,7 +235,7 @@ class Reply:
         return self.value()
 
     def __await__(self) -> Generator[Any, None, Any]:
-        if not self.done:
+        if self._callbacks is not None:
             try:
                 yield from wake_on(self.join)
             except BaseException as exc:
@@ -259,10 +259,10 @@ class Reply:
         """Wait for the outcome: a callback, as by `add_done_callback`, until `leave`."""
         with self._lock:
             self._waiters += 1
-            done = self._callbacks is None
-            if self._callbacks is not None:
-                self._callbacks.append(callback)
-        if done:
+            callbacks = self._callbacks
+            if callbacks is not None:
+                callbacks.append(callback)
+        if callbacks is None:
             callback()
         elif self._fetches:
             self._fetch()
@@ -288,10 +288,10 @@ def wake_on(
 
 def _wake(mail: LoopMail, thread: int, waiter: asyncio.Future[None]) -> None:
     try:
-        if threading.get_ident() == thread:
-            _set(waiter)
-        else:
+        if threading.get_ident() != thread:
             mail.post(partial(_set, waiter))
+        elif not waiter.done():
+            waiter.set_result(None)
     except RuntimeError:  # the waiting loop was closed: nobody is left to wake
         pass
 

@@ -23,7 +23,12 @@ from typing import Any
 import cloudpickle
 
 from meshgen.arguments import Arguments, pack
-from meshgen.errors import BuildError, NoSuchApplicationError, SerializationError
+from meshgen.errors import (
+    BuildError,
+    NoSuchApplicationError,
+    OptionError,
+    SerializationError,
+)
 from meshgen.graph import Graph, Node
 from meshgen.serve.deployment import Deployment
 from meshgen.serve.options import ActorOptions, DeploymentOptions
@@ -212,6 +217,19 @@ def read_service(folder: Path) -> ServiceSpec:
     )
 
 
+def read_user_config(folder: Path) -> Any:
+    """The `user_config` of a service, as it is there by now.
+
+    Raises:
+        OptionError: The file cannot be read.
+    """
+    path = folder / "service.json"
+    try:
+        return json.loads(path.read_bytes())["options"]["user_config"]
+    except (OSError, ValueError, LookupError, TypeError) as exc:
+        raise OptionError(f"no user_config can be read from {path}: {exc!r}") from exc
+
+
 def mesh_json(mesh: MeshSpec) -> dict[str, Any]:
     """The `applications` of `mesh.json`."""
     return {
@@ -263,16 +281,28 @@ def _stub_json(stub: DeploymentStub) -> dict[str, Any]:
         "is_function": stub.is_function,
         "open_ended": stub.open_ended,
         "max_queued_requests": stub.max_queued_requests,
-        "methods": {
-            method.name: {
-                "streams": method.streams,
-                "parameters": None
-                if method.parameters is None
-                else [asdict(parameter) for parameter in method.parameters],
-            }
-            for method in stub.methods.values()
-        },
+        "methods": methods_json(stub),
     }
+
+
+def methods_json(stub: DeploymentStub) -> dict[str, Any]:
+    """A deployment's methods as `mesh.json` has them."""
+    return {
+        method.name: {
+            "streams": method.streams,
+            "parameters": None
+            if method.parameters is None
+            else [asdict(parameter) for parameter in method.parameters],
+            **_policy_json(method),
+        }
+        for method in stub.methods.values()
+    }
+
+
+def _policy_json(method: MethodStub) -> dict[str, Any]:
+    """What may be done for a method's calls; nothing where it says nothing."""
+    policy = {"idempotent": method.idempotent, "hedge_after_s": method.hedge_after_s}
+    return {name: value for name, value in policy.items() if value}
 
 
 def _read_stub(app: str, name: str, document: Mapping[str, Any]) -> DeploymentStub:
@@ -289,6 +319,8 @@ def _read_stub(app: str, name: str, document: Mapping[str, Any]) -> DeploymentSt
                 parameters=None
                 if found["parameters"] is None
                 else tuple(Parameter(**parameter) for parameter in found["parameters"]),
+                idempotent=found.get("idempotent", False),
+                hedge_after_s=found.get("hedge_after_s"),
             )
             for method, found in document["methods"].items()
         },

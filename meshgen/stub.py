@@ -6,11 +6,15 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any
 
 from meshgen.errors import SignatureError, UnknownMethodError
-from meshgen.types import DeploymentID, Place
+from meshgen.types import CallPolicy, DeploymentID, Place
+
+# Where a method says what may be done for its calls; wrappers made by `functools.wraps` say it too.
+POLICY = "__meshgen_policy__"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +30,15 @@ class Parameter:
 class MethodStub:
     """One method: its name, whether it is a generator, and its parameters without `self`.
 
-    `parameters` is None where the signature cannot be read; every call fits then.
+    `parameters` is None where the signature cannot be read; every call fits then. The last two are
+    a `CallPolicy`.
     """
 
     name: str
     streams: bool = False
     parameters: tuple[Parameter, ...] | None = None
+    idempotent: bool = False
+    hedge_after_s: float | None = None
 
     @functools.cached_property
     def _plain(self) -> tuple[int, int]:
@@ -108,6 +115,19 @@ class DeploymentStub:
     # Set where only one replica can answer.
     place: Place | None = None
 
+    @functools.cached_property
+    def key(self) -> str:
+        """Tells deployments apart, and one from itself with other methods."""
+        methods = repr(sorted(self.methods.items())).encode(errors="backslashreplace")
+        return f"{self.id} {blake2b(methods, digest_size=8).hexdigest()}"
+
+    def at(self, place: Place) -> DeploymentStub:
+        """The same for what only one replica can answer."""
+        stub = replace(self, place=place)
+        # Not worked out anew for each call of an actor.
+        stub.__dict__["key"] = self.key
+        return stub
+
     def method(self, name: str) -> MethodStub:
         """The method's stub.
 
@@ -161,15 +181,23 @@ def _takes_self(static: Any) -> bool:
 def _method_stub(name: str, member: Callable[..., Any], *, bound: bool) -> MethodStub:
     # Not unwrapped: a decorator may gather what the generator inside of it yields.
     streams = inspect.isgeneratorfunction(member) or inspect.isasyncgenfunction(member)
+    policy = getattr(member, POLICY, None)
+    if not isinstance(policy, CallPolicy):  # classes may have attributes of any name
+        policy = CallPolicy()
+    stub = MethodStub(
+        name=name,
+        streams=streams,
+        idempotent=policy.idempotent,
+        hedge_after_s=policy.hedge_after_s,
+    )
     try:
         parameters = list(inspect.signature(member).parameters.values())
     except (TypeError, ValueError):
-        return MethodStub(name=name, streams=streams)
+        return stub
     if not bound and parameters and parameters[0].kind.name.startswith("POSITIONAL"):
         parameters = parameters[1:]  # self
-    return MethodStub(
-        name=name,
-        streams=streams,
+    return replace(
+        stub,
         parameters=tuple(
             Parameter(
                 name=p.name,

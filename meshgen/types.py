@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+from meshgen.errors import OptionError, OptionTypeError
 
 if TYPE_CHECKING:
     from meshgen.items import ItemBuffer
@@ -85,6 +88,35 @@ class RequestContext:
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPolicy:
+    """What may be done for a call that is lost or takes long. Running an idempotent one twice does
+    no harm; after `hedge_after_s` seconds without an outcome a second replica is asked, too.
+
+    Raises:
+        OptionError: A value cannot work.
+        OptionTypeError: A value has the wrong type.
+    """
+
+    idempotent: bool = False
+    hedge_after_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.idempotent, bool):
+            raise OptionTypeError(f"idempotent must be True or False, got {self.idempotent!r}")
+        seconds = self.hedge_after_s
+        if seconds is None:
+            return
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            raise OptionTypeError(f"hedge_after_s must be seconds, got {seconds!r}")
+        if not (seconds > 0 and math.isfinite(seconds)):
+            raise OptionError(f"hedge_after_s must be positive, got {seconds!r}")
+        if not self.idempotent:
+            raise OptionError(
+                "hedge_after_s may run a call twice: say idempotent=True, too, if that does no harm"
+            )
+
+
 @dataclass(slots=True)
 class Payload:
     """A pickled value: the pickle, its out-of-band buffers, and the responses it refers to."""
@@ -147,8 +179,11 @@ class Caller(Protocol):
         arguments: tuple[Sequence[Any], Mapping[str, Any]],
         context: RequestContext,
         reply: Reply,
+        policy: CallPolicy | None = None,
     ) -> None:
         """Queue a unary call and return at once; `reply` gets the outcome.
+
+        Without a policy that says more, it runs once at most.
 
         Raises:
             SerializationError: An argument cannot be pickled.

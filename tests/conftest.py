@@ -7,8 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import settings
 
 from tests.compose.mesh import ComposeError, ComposeMesh, build_mesh, run
+
+# How long one example takes says more of what else the machine does at that moment.
+settings.register_profile("meshgen", deadline=None)
+settings.load_profile("meshgen")
 
 StartMesh = Callable[[str], ComposeMesh]
 

@@ -358,6 +358,7 @@ def test_a_killed_replica_comes_back(mesh: None) -> None:
     assert handle.options(timeout_s=20.0).remote().result() == "leaf"
     replica = serve.status().applications["default"].deployments["Leaf"].replicas[0]
     assert (replica.state, replica.restarts) == (ReplicaState.RUNNING, 1)
+    assert "ended unexpectedly (killed by SIGKILL)" in replica.last_error
     assert replica.pid not in (None, pid)
 
 

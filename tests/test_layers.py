@@ -22,6 +22,7 @@ _LAYERS: list[set[str]] = [
     {"stub", "items", "reply", "naming", "loopmail", "loopthread", "listener"},
     {"serve", "graph", "spec", "arguments", "settings", "compat", "raybridge", "tasks"}
     | {"objectref", "objects", "objectrefgenerator", "passedstream"},
+    {"typed"},
     {"runtime", "build"},
     {"deploy"},
     {"cli", "testing", "api", "driver", "__main__"},
@@ -94,6 +95,12 @@ def test_the_exceptions_are_lazy(name: str) -> None:
 def test_the_contract_imports_no_foreign_machinery(path: Path) -> None:
     """What users import and what both sides agree on needs no gRPC and no generator."""
     assert not {name.split(".")[0] for name in _imports(path)} & _FOREIGN
+
+
+@pytest.mark.parametrize("path", [p for p in _FILES if _part(p) == "typed"], ids=_relative)
+def test_the_typed_core_knows_protobuf_and_nothing_that_moves_it(path: Path) -> None:
+    """Messages are values: no gRPC, no HTTP, no templates."""
+    assert not {name.split(".")[0] for name in _imports(path)} & (_FOREIGN - {"google"})
 
 
 @pytest.mark.parametrize("path", _FILES, ids=_relative)

@@ -122,6 +122,23 @@ def test_signatures_survive_the_files(tmp_path: Path) -> None:
     assert [name for name, method in methods.items() if method.streams] == ["letters", "numbers"]
 
 
+def test_what_methods_promise_survives_the_files(tmp_path: Path) -> None:
+    """Handles of another process may do as much as this one's; nothing is said of the others."""
+
+    class Promising:
+        @serve.method(idempotent=True, hedge_after_s=0.5)
+        def total(self) -> None: ...
+
+        def add(self) -> None: ...
+
+    spec = service_specs(build_graph(serve.deployment(Promising).bind()))[0]
+    methods = _through_files(spec, tmp_path).stub.methods
+    assert methods == spec.stub.methods
+    assert (methods["total"].idempotent, methods["total"].hedge_after_s) == (True, 0.5)
+    written = json.loads(service_files(spec)["service.json"])["stub"]["methods"]
+    assert set(written["total"]) - set(written["add"]) == {"idempotent", "hedge_after_s"}
+
+
 def _app(deployment: Any) -> serve.Application:
     """Bind what mypy takes for the undecorated class."""
     app: serve.Application = deployment.bind()

@@ -6,6 +6,7 @@ import functools
 import inspect
 import pickle
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from meshgen.errors import MeshError, SignatureError, UnknownMethodError
 from meshgen.stub import DeploymentStub, MethodStub, Parameter, method_stubs
+from meshgen.tasks.places import ReplicaPlace
 from meshgen.types import DeploymentID
 
 _ID = DeploymentID("shop", "Cart")
@@ -320,3 +322,19 @@ def _function_of(parameters: Sequence[Parameter]) -> Callable[..., None]:
 def test_stubs_of_one_deployment_are_one_key() -> None:
     """Routers and caches are keyed by stub."""
     assert len({_stub(_Every), _stub(_Every)}) == 1
+
+
+def test_stubs_with_the_same_methods_have_the_same_key() -> None:
+    """In every process, and for what lives at one place only."""
+    stub = _stub(_Tool)
+    assert pickle.loads(pickle.dumps(_stub(_Tool))).key == stub.key
+    assert stub.at(ReplicaPlace.known("it", "0")).key == stub.key
+
+
+def test_other_methods_or_another_deployment_make_another_key() -> None:
+    """Connections are made for one of them."""
+    stub = _stub(_Tool)
+    more = replace(stub, methods={**stub.methods, "more": MethodStub(name="more")})
+    moved = replace(stub, id=DeploymentID("other", "Cart"))
+    promising = replace(stub, methods={"__call__": MethodStub(name="__call__", idempotent=True)})
+    assert len({each.key for each in (stub, more, moved, promising)}) == 4

@@ -1,18 +1,15 @@
-"""The processes of one application of a local mesh."""
+"""One application of a local mesh: its replicas of now, and those of before that still run."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from meshgen.deploy.child import Child, Command
-from meshgen.deploy.folder import MeshFolder, child_environment
-from meshgen.errors import DeployError
+from meshgen.deploy.child import Child
+from meshgen.deploy.generation import Generation
 from meshgen.serve.schema import (
     ApplicationStatus,
     ApplicationStatusOverview,
@@ -21,108 +18,91 @@ from meshgen.serve.schema import (
     ReplicaState,
     ReplicaStatus,
 )
-from meshgen.settings import leaving_mark
-from meshgen.spec import AppSpec, ServiceSpec
-
-logger = logging.getLogger("meshgen")
-
-_MODULE = "meshgen.runtime.service"
-
-
-@dataclass
-class Service:
-    """The replicas of one deployment."""
-
-    spec: ServiceSpec
-    children: list[Child]
-
-    def status(self) -> DeploymentStatusOverview:
-        """How they are."""
-        states = Counter(child.state.value for child in self.children)
-        failed = [child for child in self.children if child.last_error]
-        if states["RUNNING"] == len(self.children):
-            status = DeploymentStatus.HEALTHY
-        elif states["FAILED"]:
-            status = DeploymentStatus.DEPLOY_FAILED
-        else:
-            status = DeploymentStatus.UNHEALTHY if failed else DeploymentStatus.UPDATING
-        return DeploymentStatusOverview(
-            status=status,
-            message=failed[0].last_error if failed else "",
-            replica_states=dict(states),
-            replicas=tuple(
-                ReplicaStatus(
-                    replica_id=child.command.name,
-                    state=child.state,
-                    pid=child.pid,
-                    restarts=child.restarts,
-                    last_error=child.last_error,
-                    stored_values=child.facts.get("stored_values", 0),
-                    stored_bytes=child.facts.get("stored_bytes", 0),
-                )
-                for child in self.children
-            ),
-        )
+from meshgen.spec import AppSpec
 
 
 @dataclass
 class LocalApplication:
-    """Owns the replicas of one application."""
+    """Owns the replicas of one application.
 
-    spec: AppSpec
-    services: list[Service]
+    `current` is the generation that the rest of the mesh is told of. Beside it there is another
+    while an application is replaced, or where that came to a halt.
+    """
+
+    current: Generation
+    others: list[Generation] = field(default_factory=list)
     status: ApplicationStatus = ApplicationStatus.DEPLOYING
     message: str = ""
     deployed_at: float = field(default_factory=time.time)
+    # Replicas that finish what they have begun.
+    _retiring: dict[Child, asyncio.Task[None]] = field(default_factory=dict)
 
-    def children(self) -> Iterator[Child]:
-        """Every replica's process."""
-        for service in self.services:
-            yield from service.children
+    @property
+    def spec(self) -> AppSpec:
+        """The application as the rest of the mesh sees it."""
+        return self.current.spec
 
-    def start(self) -> None:
-        """Start all replicas at once."""
-        for child in self.children():
-            child.start()
+    @property
+    def generations(self) -> list[Generation]:
+        """All of which something may run, that of now first."""
+        return [self.current, *self.others]
 
-    async def until_running(self, changed: asyncio.Condition) -> None:
-        """Wait for all constructors; how long they take is the user's business.
+    def children(self, deployment: str | None = None) -> list[Child]:
+        """The processes of all generations, of one deployment or of all."""
+        services = (service for each in self.generations for service in each.services)
+        wanted = (s for s in services if deployment in (None, s.name))
+        return [child for service in wanted for child in service.children]
 
-        Raises:
-            DeployError: One failed; carries its traceback.
-        """
-        async with changed:
-            while not all(child.state is ReplicaState.RUNNING for child in self.children()):
-                for service in self.services:
-                    self._refuse_failed(service)
-                await self._wait_and_tell(changed)
-        self.status = ApplicationStatus.RUNNING
+    def names(self) -> list[str]:
+        """The deployments, callees first; those that are gone from the code are last."""
+        services = [service for each in self.generations for service in each.services]
+        return list(dict.fromkeys(s.name for s in services if s.children or s.waiting))
 
-    async def _wait_and_tell(self, changed: asyncio.Condition) -> None:
-        try:
-            async with asyncio.timeout(10.0):
-                await changed.wait()
-        except TimeoutError:
-            names = [c.command.name for c in self.children() if c.state is ReplicaState.STARTING]
-            logger.warning("still waiting for the constructors of %s", ", ".join(names))
+    def adopt(self, new: Generation) -> None:
+        """Make one of the other generations the one of now."""
+        self.others.remove(new)
+        self.others.insert(0, self.current)
+        self.current = new
+        self.deployed_at = time.time()
 
-    def _refuse_failed(self, service: Service) -> None:
-        for child in service.children:
-            if child.state is ReplicaState.FAILED:
-                raise DeployError(
-                    f"application {self.spec.name!r} did not start: {child.last_error.rstrip()}"
-                )
+    def retire(self, child: Child) -> None:
+        """Let a replica finish what it has begun, and go."""
+        if child not in self._retiring:
+            child.leave()
+            task = asyncio.get_running_loop().create_task(child.stop())
+            self._retiring[child] = task
+            task.add_done_callback(lambda _: self._gone(child))
+
+    def _gone(self, child: Child) -> None:
+        self._retiring.pop(child, None)
+        for generation in self.generations:
+            for service in generation.services:
+                if child in service.children:
+                    service.children.remove(child)
+
+    async def retired(self) -> None:
+        """Wait until those that leave have left."""
+        await asyncio.gather(*self._retiring.values(), return_exceptions=True)
 
     async def stop(self, *, at_once: bool = False) -> None:
-        """Stop callers before what they call, so that running requests can finish."""
+        """Stop callers before what they call, so that running requests can finish.
+
+        All time to drain begins now: replicas that hang hold each other up by seconds only.
+        """
         self.status = ApplicationStatus.DELETING
-        for service in reversed(self.services):
-            stopping = (child.stop(at_once=at_once) for child in service.children)
-            await asyncio.gather(*stopping)
+        began = time.monotonic()
+        for name in self._callers_first():
+            spent = time.monotonic() - began
+            children = self.children(name)
+            await asyncio.gather(*(child.stop(at_once=at_once, spent=spent) for child in children))
+
+    def _callers_first(self) -> Iterator[str]:
+        for generation in self.generations:
+            yield from (service.name for service in reversed(generation.services))
 
     def overview(self) -> ApplicationStatusOverview:
         """How it is."""
-        deployments = {s.spec.stub.id.name: s.status() for s in self.services}
+        deployments = {name: deployment_status(self.children(name)) for name in self.names()}
         healthy = all(d.status is DeploymentStatus.HEALTHY for d in deployments.values())
         running = self.status is ApplicationStatus.RUNNING
         return ApplicationStatusOverview(
@@ -134,60 +114,36 @@ class LocalApplication:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nursery:
-    """Makes the processes of an application, in a folder, by hooks of the mesh that owns them."""
-
-    folder: MeshFolder
-    lifeline_fd: int
-    on_line: Callable[[str, str, bool], None]
-    on_change: Callable[[], None]
-
-    def make(self, spec: AppSpec, services: list[ServiceSpec], first_id: int) -> LocalApplication:
-        """All replicas of an application, not started; each deployment's ids begin at `first_id`.
-
-        No two that run at a time may have the same: it names their sockets.
-        """
-        return LocalApplication(
-            spec=spec,
-            services=[
-                Service(spec=service, children=self._children(service, first_id))
-                for service in services
-            ],
-        )
-
-    def _children(self, spec: ServiceSpec, first_id: int) -> list[Child]:
-        directory = self.folder.write_service(spec, first_id)
-        ids = [str(first_id + index) for index in range(spec.options.num_replicas)]
-        return [self._child(spec, str(directory), replica_id) for replica_id in ids]
-
-    def _child(self, spec: ServiceSpec, directory: str, replica_id: str) -> Child:
-        socket = self.folder.socket(spec.stub, replica_id)
-        settings = self.folder.settings(
-            service_dir=directory,
-            listen=f"unix:{socket}",
-            replica_id=replica_id,
-            lifeline_fd=self.lifeline_fd,
-        )
-        actor = spec.options.actor
-        command = Command(
-            name=f"{spec.stub.service}#{replica_id}",
-            module=_MODULE,
-            environment=child_environment(settings, dict(actor.env_vars)),
-            descriptors=(self.lifeline_fd,),
-            working_dir=actor.working_dir,
-            drain_seconds=spec.options.graceful_shutdown_timeout_s,
-            retries=spec.options.max_constructor_retry_count - 1,
-        )
-        return Child(
-            command,
-            self.on_line,
-            self.on_change,
-            # A process that was killed leaves its socket behind, which nobody may find.
-            clean_up=lambda: _forget(socket),
-        )
+def deployment_status(children: Sequence[Child]) -> DeploymentStatusOverview:
+    """How the replicas of a deployment are."""
+    states = Counter(child.state.value for child in children)
+    troubles = [child.trouble for child in children if child.trouble]
+    if states["FAILED"]:
+        status = DeploymentStatus.DEPLOY_FAILED
+    elif troubles:
+        status = DeploymentStatus.UNHEALTHY
+    elif states["RUNNING"] == len(children):
+        status = DeploymentStatus.HEALTHY
+    else:
+        status = DeploymentStatus.UPDATING
+    return DeploymentStatusOverview(
+        status=status,
+        message=troubles[0] if troubles else "",
+        replica_states=dict(states),
+        replicas=tuple(_replica_status(child) for child in children),
+    )
 
 
-def _forget(socket: Path) -> None:
-    for path in (socket, leaving_mark(socket)):
-        path.unlink(missing_ok=True)
+def _replica_status(child: Child) -> ReplicaStatus:
+    facts = child.facts if child.state is ReplicaState.RUNNING else {}
+    return ReplicaStatus(
+        replica_id=child.command.name,
+        state=child.state,
+        pid=child.pid,
+        restarts=child.restarts,
+        last_error=child.last_error,
+        ongoing_requests=facts.get("ongoing", 0),
+        health_failures=facts.get("health_failures", 0),
+        stored_values=facts.get("stored_values", 0),
+        stored_bytes=facts.get("stored_bytes", 0),
+    )

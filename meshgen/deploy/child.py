@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from meshgen.deploy.command import Command
+from meshgen.deploy.crashes import Crashes
 from meshgen.deploy.output import ProcessOutput
+from meshgen.deploy.reports import follow_reports
 from meshgen.serve.schema import ReplicaState
 
 logger = logging.getLogger("meshgen")
 
-# Seconds between restarts: at first and at most; and how long a run counts as a good one.
-_BACKOFF = (0.1, 10.0)
-_GOOD_RUN = 10.0
-# What a process gets between SIGTERM and SIGKILL beyond the time it may drain.
-_STOP_MARGIN = 5.0
+# What a process may report of why it ends.
+_SAID = {"failed": "failed", "unhealthy": "was unhealthy"}
 # How long the output of a process that has ended may go on, by what it has left behind.
 _LAST_WORDS = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """How to start a process: a module of meshgen, its environment and the descriptors it gets."""
-
-    name: str
-    module: str
-    environment: Mapping[str, str]
-    descriptors: Sequence[int] = ()
-    working_dir: str | None = None
-    # How long it may take from SIGTERM to its end.
-    drain_seconds: float = 20.0
-    # How often a constructor that raises is tried again before the process counts as failed.
-    retries: int = 0
-
-
-@dataclass
+@dataclass(eq=False)
 class Child:
     """Keeps one process running until `stop`; tells of output and state changes by hooks."""
 
@@ -61,7 +43,14 @@ class Child:
     _task: asyncio.Task[None] | None = None
     _stopping: bool = False
     _served: bool = False
+    _serving_since: float | None = None
     _attempts: int = 0
+    _crashes: Crashes = field(init=False)
+    # What the process that runs has said of why it is going to end.
+    _told: str = ""
+
+    def __post_init__(self) -> None:
+        self._crashes = Crashes(self.command.pace)
 
     @property
     def pid(self) -> int | None:
@@ -70,29 +59,65 @@ class Child:
             return None
         return self._process.get_pid()
 
+    @property
+    def crash_loop(self) -> str:
+        """What is to be said of its crash loop; empty if it is in none."""
+        crashes = self._crashes
+        if not crashes.is_loop or crashes.is_good(self._served_for()):
+            return ""
+        return (
+            f"{self.command.name} is in a crash loop: it has ended {crashes.in_a_row} times in a "
+            f"row without having served for {crashes.pace.good_run:g} s, and is tried again every "
+            f"{crashes.pace.longest:g} s"
+        )
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not as it should be; empty if it is."""
+        if loop := self.crash_loop:
+            return f"{loop}. The last time: {self.last_error}"
+        return self._told if self.state is ReplicaState.RUNNING else self.last_error
+
+    def _served_for(self) -> float:
+        if self._serving_since is None:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._serving_since
+
     def start(self) -> None:
         """Begin to keep it running."""
         self._task = asyncio.get_running_loop().create_task(self._keep_running())
 
-    async def stop(self, *, at_once: bool = False) -> None:
-        """SIGTERM, time to drain, SIGKILL; or SIGKILL `at_once`. Returns when it is gone."""
+    def leave(self, *, at_once: bool = False) -> None:
+        """Ask it to stop; `stop` waits for its end."""
         self._stopping = True
         if self.state is ReplicaState.FAILED:  # it is gone, and its status tells why
             return
         self._set(ReplicaState.STOPPING)
-        if self._task is None:
-            return
         self._signal(signal.SIGKILL if at_once else signal.SIGTERM)
+
+    async def stop(self, *, at_once: bool = False, spent: float = 0.0) -> None:
+        """SIGTERM, time to drain, SIGKILL; or SIGKILL `at_once`. Returns when it is gone.
+
+        Of its time to drain, `spent` seconds are over already.
+        """
+        self.leave(at_once=at_once)
+        if self._task is None or self.state is ReplicaState.FAILED:
+            return
         if self.pid is None:
             self._task.cancel()
-        timeout = self.command.drain_seconds + _STOP_MARGIN
+        timeout = max(0.0, self.command.drain_seconds - spent) + self.command.kill_margin
         _, running = await asyncio.wait([self._task], timeout=timeout)
         if running:
-            logger.warning("%s did not end within %g s: killed", self.command.name, timeout)
+            logger.warning("%s did not end within %.1f s: killed", self.command.name, timeout)
             self._signal(signal.SIGKILL)
             await asyncio.wait([self._task])
         if self.state is ReplicaState.STOPPING:  # it was cancelled before its first step
             self._set(ReplicaState.STOPPED)
+
+    def hang_up(self) -> None:
+        """Send SIGHUP: the process is to take up its new configuration."""
+        self.facts.pop("reconfigure_error", None)
+        self._signal(signal.SIGHUP)
 
     def kill(self) -> None:
         """End the process at once; it is not started again."""
@@ -109,20 +134,12 @@ class Child:
         self.on_change()
 
     async def _keep_running(self) -> None:
-        delay, most = _BACKOFF
-        loop = asyncio.get_running_loop()
         try:
             while not self._stopping:
-                began = loop.time()
                 await self._run_once()
                 if self._stopping or not self._may_restart():
                     break
-                self.restarts += 1
-                delay = _BACKOFF[0] if loop.time() - began > _GOOD_RUN else delay
-                logger.warning("%s: restarts in %.1f s", self.last_error, delay)
-                self._set(ReplicaState.BACKOFF)
-                await asyncio.sleep(delay)
-                delay = min(most, delay * 2)
+                await self._rest()
         finally:
             self._set(ReplicaState.STOPPED if self._stopping else ReplicaState.FAILED)
 
@@ -131,40 +148,44 @@ class Child:
         self._attempts += 1
         return self._served or self._attempts <= self.command.retries
 
+    async def _rest(self) -> None:
+        """Wait before the next start: the longer, the more often it has ended."""
+        was_loop = self._crashes.is_loop
+        delay = self._crashes.add(self._served_for())
+        self._serving_since = None
+        self.restarts += 1
+        if not self._crashes.is_loop:
+            end = self.last_error.partition("\n")[0].rstrip(":")
+            logger.warning("%s: restarts in %.1f s", end, delay)
+        elif not was_loop:
+            logger.error("%s", self.trouble)
+        self._set(ReplicaState.CRASH_LOOP if self._crashes.is_loop else ReplicaState.BACKOFF)
+        await asyncio.sleep(delay)
+
     async def _run_once(self) -> None:
         """Start the process and follow it to its end."""
         self.facts.clear()
+        self._told = ""
         self._set(ReplicaState.STARTING)
-        read_end, write_end = os.pipe()
-        reports = asyncio.create_task(self._follow_reports(read_end))
         output = ProcessOutput(partial(self.on_line, self.command.name))
+        read_end, write_end = os.pipe()
         try:
-            try:
-                self._process = await self._spawn(output, write_end)
-            finally:
-                os.close(write_end)
-            await self._until_over(self._process, output, reports)
-        except OSError as exc:
+            self._process = await self.command.start(output, write_end)
+        except BaseException as exc:
+            os.close(read_end)
+            if not isinstance(exc, OSError):
+                raise
             self.last_error = f"{self.command.name} cannot be started: {exc}"
+            return
+        finally:
+            os.close(write_end)
+        # Not before: one that runs has a process id.
+        reports = asyncio.create_task(follow_reports(read_end, self._reported))
+        try:
+            await self._until_over(self._process, output, reports)
         finally:
             reports.cancel()
             await asyncio.gather(reports, return_exceptions=True)
-
-    async def _spawn(self, output: ProcessOutput, report_fd: int) -> asyncio.SubprocessTransport:
-        environment = {**self.command.environment, "MESHGEN_REPORT_FD": str(report_fd)}
-        transport, _ = await asyncio.get_running_loop().subprocess_exec(
-            lambda: output,
-            *(sys.executable, "-P", "-m", self.command.module),
-            env=environment,
-            cwd=self.command.working_dir,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=(*self.command.descriptors, report_fd),
-            # Ctrl-C is for the supervisor, which stops the others in order.
-            start_new_session=True,
-        )
-        return transport
 
     async def _until_over(
         self,
@@ -185,29 +206,27 @@ class Child:
         finally:
             process.close()
             self.clean_up()
-        if not self._stopping and not self.last_error:
-            status = _describe(process.get_returncode())
-            self.last_error = f"{self.command.name} ended unexpectedly ({status})"
+        if not self._stopping:
+            self.last_error = self._told or self._unexpected(process, output)
 
-    async def _follow_reports(self, read_end: int) -> None:
-        reader = asyncio.StreamReader(limit=2**24)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb", buffering=0)
-        )
-        try:
-            async for line in reader:
-                self._reported(json.loads(line))
-        finally:
-            transport.close()
+    def _unexpected(self, process: asyncio.SubprocessTransport, output: ProcessOutput) -> str:
+        status = _describe(process.get_returncode())
+        last_errors = f":\n{output.last_errors}" if output.last_errors else ""
+        return f"{self.command.name} ended unexpectedly ({status}){last_errors}"
 
     def _reported(self, facts: dict[str, Any]) -> None:
         self.facts.update(facts)
-        if facts.get("phase") == "serving" and not self._stopping:
+        phase = facts.get("phase")
+        if phase == "serving" and not self._stopping:
             self._served = True
-            self.last_error = ""
+            self._serving_since = asyncio.get_running_loop().time()
             self._set(ReplicaState.RUNNING)
-        elif facts.get("phase") == "failed":
-            self.last_error = f"{self.command.name} failed:\n{facts['error']}"
+        elif phase in ("failed", "unhealthy"):
+            self._told = f"{self.command.name} {_SAID[phase]}:\n{facts['error']}"
+        elif facts.get("health_failures"):
+            count, error = facts["health_failures"], facts.get("health_error", "")
+            self.last_error = f"{self.command.name} failed {count} health checks:\n{error}"
+        self.on_change()
 
 
 def _kill_group(leader: int) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from meshgen.settings import Settings, socket_folder
-from meshgen.spec import MeshSpec, ServiceSpec, write_mesh, write_service
+from meshgen.spec import MeshSpec, ServiceSpec, service_files, write_mesh, write_service
 from meshgen.stub import DeploymentStub
 
 # What a socket's path may have in all is 107 bytes; below the folder it needs up to 65.
@@ -43,16 +43,27 @@ class MeshFolder:
         """How the processes of this mesh find each other."""
         return f"unix:{self.path}"
 
-    def write_mesh(self, mesh: MeshSpec) -> None:
-        """Tell the processes which applications there are."""
-        write_mesh(mesh, self.mesh_file)
+    def mesh_file_of(self, number: int) -> Path:
+        """Where the replicas of one deploy have theirs."""
+        return self._generation(number) / "mesh.json"
 
-    def write_service(self, spec: ServiceSpec, first_id: int) -> Path:
-        """Write what the replicas of a deployment are told, from `first_id` on; its folder."""
-        folder = self.path / "services" / spec.stub.id.app / spec.stub.service / str(first_id)
+    def write_mesh(self, mesh: MeshSpec, number: int | None = None) -> None:
+        """Tell processes which applications there are: those of one deploy, or all others."""
+        write_mesh(mesh, self.mesh_file if number is None else self.mesh_file_of(number))
+
+    def write_service(self, spec: ServiceSpec, number: int) -> Path:
+        """Write what the replicas of a deployment are told by one deploy; its folder."""
+        folder = self._generation(number) / spec.stub.service
         folder.mkdir(parents=True)
         write_service(spec, folder)
         return folder
+
+    def forget(self, number: int) -> None:
+        """Delete what was written for a deploy of which nothing runs any more."""
+        shutil.rmtree(self._generation(number), ignore_errors=True)
+
+    def _generation(self, number: int) -> Path:
+        return self.path / "deploys" / str(number)
 
     def socket(self, stub: DeploymentStub, replica_id: str) -> Path:
         """The socket of a replica."""
@@ -70,6 +81,13 @@ class MeshFolder:
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def rewrite_service(spec: ServiceSpec, folder: Path) -> None:
+    """Tell a deployment's replicas something else, in one step: code and arguments stay."""
+    new = folder / "service.json.new"
+    new.write_bytes(service_files(spec)["service.json"])
+    os.replace(new, folder / "service.json")
 
 
 def _remove_abandoned(parent: Path) -> None:
@@ -93,6 +111,8 @@ def child_environment(settings: Settings, env_vars: dict[str, str]) -> dict[str,
     """The environment of a process that imports what this one does."""
     paths = [entry or os.getcwd() for entry in sys.path]
     return {
+        # A process that crashes in native code shows where.
+        "PYTHONFAULTHANDLER": "1",
         **os.environ,
         **env_vars,
         **settings.environment(),

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from meshgen.deploy.application import LocalApplication, Nursery
-from meshgen.deploy.child import Child, Command
-from meshgen.deploy.folder import MeshFolder, child_environment
-from meshgen.errors import DeployError, OptionError
+from meshgen.deploy.application import LocalApplication
+from meshgen.deploy.codestamp import code_stamp
+from meshgen.deploy.folder import MeshFolder
+from meshgen.deploy.frontdoor import FrontDoor
+from meshgen.deploy.generation import Generation, Nursery, until_running
+from meshgen.deploy.reconfiguration import find_reconfiguration
+from meshgen.deploy.rollout import Rollout
+from meshgen.deploy.routes import check_route
+from meshgen.deploy.turns import Turns
 from meshgen.graph import Graph
-from meshgen.listener import bind
 from meshgen.serve.config import HTTPOptions
-from meshgen.serve.schema import (
-    ApplicationStatus,
-    ApplicationStatusOverview,
-    ReplicaState,
-    ServeStatus,
-)
-from meshgen.spec import MeshSpec, app_spec, service_specs
+from meshgen.serve.schema import ApplicationStatus, ApplicationStatusOverview, ServeStatus
+from meshgen.spec import AppSpec, MeshSpec, ServiceSpec, app_spec, service_specs
 from meshgen.tasks.home import TASKS
 from meshgen.tasks.service import local_replicas, task_graph
-
-_GATEWAY = "meshgen.runtime.gateway"
 
 
 class LocalMesh:
@@ -32,32 +28,27 @@ class LocalMesh:
 
     def __init__(self, http: HTTPOptions, on_line: Callable[[str, str, bool], None]) -> None:
         self.folder = MeshFolder()
-        self._http = http
         self._apps: dict[str, LocalApplication] = {}
         self._failed: dict[str, ApplicationStatusOverview] = {}
-        self._gateway: Child | None = None
-        self._listener: socket.socket | None = None
-        self._lifeline = os.pipe()
+        self._lifeline: tuple[int, ...] = os.pipe()
         self._changed = asyncio.Condition()
         self._notices: set[asyncio.Task[None]] = set()
         self._next_id = 0
+        self._turns = Turns()
         self._starting_tasks = asyncio.Lock()
-        self._on_line = on_line
         self._nursery = Nursery(
             folder=self.folder,
             lifeline_fd=self._lifeline[0],
             on_line=on_line,
             on_change=self._note_change,
         )
+        self._door = FrontDoor(http, self._nursery)
         self._write_mesh()
 
     @property
     def http_address(self) -> str | None:
         """Where the gateway serves, as `http://HOST:PORT`."""
-        if self._listener is None:
-            return None
-        host, port = self._listener.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self._door.address
 
     def _note_change(self) -> None:
         task = asyncio.get_running_loop().create_task(self._notify())
@@ -69,35 +60,122 @@ class LocalMesh:
             self._changed.notify_all()
 
     def _write_mesh(self) -> None:
-        self.folder.write_mesh(MeshSpec(apps={name: a.spec for name, a in self._apps.items()}))
+        """Tell everybody what there is; code of each deploy what that has made."""
+        specs = {name: app.spec for name, app in self._apps.items()}
+        self.folder.write_mesh(MeshSpec(apps=specs))
+        for app in self._apps.values():
+            for each in app.generations:
+                own = MeshSpec(apps={**specs, each.spec.name: each.spec})
+                self.folder.write_mesh(own, each.number)
 
     async def deploy(self, graph: Graph, route_prefix: str | None) -> None:
         """Start an application, or put it in the place of the one of its name.
 
-        The old one goes when the new one runs; if that fails, it stays.
+        In that case replica by replica, so that no call fails; where nothing but `user_config`s is
+        new, the replicas stay and are reconfigured. If a constructor fails, the old ones stay.
 
         Raises:
             OptionError: The route cannot be served.
             SerializationError: A class or argument cannot be pickled.
-            DeployError: A constructor failed, or the HTTP port is taken.
+            DeployError: A constructor or `reconfigure` failed, or the HTTP port is taken.
+            NotServingError: The mesh was shut down.
         """
-        self._check_route(graph.app, route_prefix)
-        services = service_specs(graph)
-        if route_prefix is not None:
-            self._listen()
-        new = self._nursery.make(app_spec(graph, route_prefix), services, self._next_id)
+        async with self._turns.take(graph.app):
+            check_route(graph.app, route_prefix, [app.spec for app in self._apps.values()])
+            services = service_specs(graph)
+            if route_prefix is not None:
+                self._door.listen()
+            await self._put(app_spec(graph, route_prefix), services)
+
+    async def _put(self, spec: AppSpec, services: Sequence[ServiceSpec]) -> None:
+        app = self._apps.get(spec.name)
+        if app is None:
+            await self._start(spec, services)
+            return
+        app.status = ApplicationStatus.DEPLOYING
+        try:
+            await self._replace(app, spec, services)
+            app.message = ""
+        except BaseException as exc:
+            app.message = f"the last deploy failed: {str(exc) or 'it was interrupted'}"
+            raise
+        finally:
+            app.status = ApplicationStatus.RUNNING
+
+    def _make(self, spec: AppSpec, services: Sequence[ServiceSpec]) -> Generation:
+        new = self._nursery.make(spec, services, self._next_id)
         self._next_id += max(service.options.num_replicas for service in services)
-        old = self._apps.get(graph.app)
-        self._apps[graph.app] = new
+        return new
+
+    async def _start(self, spec: AppSpec, services: Sequence[ServiceSpec]) -> None:
+        """Start an application that was not there."""
+        new = self._make(spec, services)
+        app = self._apps[spec.name] = LocalApplication(current=new)
         self._write_mesh()
         try:
-            await self._start(new)
+            children = [child for service in new.services for child in service.start_all()]
+            if spec.route_prefix is not None:
+                self._door.open()
+            await until_running(spec.name, children, self._changed)
+            await self._door.until_open(self._changed)
         except BaseException as exc:
-            await self._withdraw(new, old, exc)
+            await self._withdraw(app, exc)
             raise
-        self._failed.pop(graph.app, None)
-        if old is not None:
-            await old.stop()
+        app.status = ApplicationStatus.RUNNING
+        self._failed.pop(spec.name, None)
+
+    async def _withdraw(self, app: LocalApplication, error: BaseException) -> None:
+        """An application failed to start: nothing of it stays but its status."""
+        name = app.spec.name
+        del self._apps[name]
+        self._write_mesh()
+        await app.stop(at_once=True)
+        app.status, app.message = ApplicationStatus.DEPLOY_FAILED, str(error)
+        self._failed[name] = app.overview()
+        self.folder.forget(app.current.number)
+
+    async def _replace(
+        self, app: LocalApplication, spec: AppSpec, services: Sequence[ServiceSpec]
+    ) -> None:
+        change = None
+        if not app.others:
+            change = find_reconfiguration(app.current, services, code_stamp())
+        if change is None:
+            await self._roll(app, self._make(spec, services))
+            return
+        await change.carry_out(self._changed)
+        app.current.spec = spec
+        self._write_mesh()
+        await self._open_door(spec)
+
+    async def _roll(self, app: LocalApplication, new: Generation) -> None:
+        """Put a new generation in the place of what is there."""
+        rollout = Rollout(app, new, self._changed)
+        app.others.append(new)
+        self._write_mesh()
+        try:
+            await rollout.try_out()
+            await self._open_door(new.spec)
+        except BaseException:
+            app.others.remove(new)
+            await asyncio.gather(*(child.stop(at_once=True) for child in new.children()))
+            self._forget(new)
+            raise
+        app.adopt(new)
+        # From here on the rest of the mesh calls the new ones by what they are.
+        self._write_mesh()
+        await rollout.replace()
+        await rollout.finish()
+        while app.others:
+            self._forget(app.others.pop())
+
+    async def _open_door(self, spec: AppSpec) -> None:
+        if spec.route_prefix is not None:
+            self._door.open()
+            await self._door.until_open(self._changed)
+
+    def _forget(self, generation: Generation) -> None:
+        self.folder.forget(generation.number)
 
     async def start_tasks(self) -> None:
         """Add the task service, unless it is there.
@@ -110,102 +188,36 @@ class LocalMesh:
             if TASKS.app not in self._apps:
                 await self.deploy(task_graph(local_replicas()), None)
 
-    async def _start(self, app: LocalApplication) -> None:
-        app.start()
-        if app.spec.route_prefix is not None:
-            self._start_gateway()
-        await app.until_running(self._changed)
-        await self._gateway_running()
-
-    async def _withdraw(
-        self, new: LocalApplication, old: LocalApplication | None, error: BaseException
-    ) -> None:
-        """A deployment failed: what was there before stays."""
-        name = new.spec.name
-        if old is None:
-            del self._apps[name]
-        else:
-            self._apps[name] = old
-        self._write_mesh()
-        await new.stop(at_once=True)
-        new.status, new.message = ApplicationStatus.DEPLOY_FAILED, str(error)
-        self._failed[name] = new.overview()
-
-    def _check_route(self, app: str, prefix: str | None) -> None:
-        if prefix is None:
-            return
-        if not prefix.startswith("/"):
-            raise OptionError(f"invalid route_prefix {prefix!r}: it must start with '/'")
-        if prefix != "/" and prefix.endswith("/"):
-            raise OptionError(f"invalid route_prefix {prefix!r}: it must not end with '/'")
-        if "{" in prefix or "}" in prefix:
-            raise OptionError(f"invalid route_prefix {prefix!r}: it must not have wildcards")
-        for name, other in self._apps.items():
-            if name != app and other.spec.route_prefix == prefix:
-                raise OptionError(
-                    f"route_prefix {prefix!r} is used by application {name!r}: give {app!r} another"
-                )
-
-    def _listen(self) -> None:
-        """Take the HTTP port before any process starts.
-
-        Raises:
-            DeployError: It is taken.
-        """
-        if self._listener is None:
-            self._listener = bind(self._http.host, self._http.port)
-
-    def _start_gateway(self) -> None:
-        if self._gateway is not None:
-            return
-        assert self._listener is not None
-        descriptor = self._listener.fileno()
-        settings = self.folder.settings(http_fd=descriptor, lifeline_fd=self._lifeline[0])
-        self._gateway = Child(
-            Command(
-                name="gateway",
-                module=_GATEWAY,
-                environment=child_environment(settings, {}),
-                descriptors=(descriptor, self._lifeline[0]),
-            ),
-            self._on_line,
-            self._note_change,
-        )
-        self._gateway.start()
-
-    async def _gateway_running(self) -> None:
-        if self._gateway is None:
-            return
-        async with self._changed:
-            while self._gateway.state is not ReplicaState.RUNNING:
-                if self._gateway.state is ReplicaState.FAILED:
-                    raise DeployError(f"the gateway did not start: {self._gateway.last_error}")
-                await self._changed.wait()
-
     async def delete(self, name: str) -> None:
-        """Stop an application; nothing happens if there is none of that name."""
-        self._failed.pop(name, None)
-        app = self._apps.get(name)
-        if app is None:
-            return
-        app.status = ApplicationStatus.DELETING
-        await app.stop()
-        self._apps.pop(name, None)
-        self._write_mesh()
+        """Stop an application; nothing happens if there is none of that name.
+
+        One that is being deployed comes no further.
+        """
+        self._turns.interrupt(name)
+        async with self._turns.take(name):
+            self._failed.pop(name, None)
+            app = self._apps.get(name)
+            if app is None:
+                return
+            await app.stop()
+            del self._apps[name]
+            self._write_mesh()
+            for generation in app.generations:
+                self._forget(generation)
 
     async def close(self, *, at_once: bool = False) -> None:
-        """Stop the gateway, then every application, and remove the folder."""
-        if self._gateway is not None:
-            await self._gateway.stop(at_once=at_once)
+        """Stop the gateway, then every application, and remove the folder. Twice is fine."""
+        await self._turns.close()
+        await self._door.stop(at_once=at_once)
         tasks = self._apps.pop(TASKS.app, None)
         await asyncio.gather(*(app.stop(at_once=at_once) for app in self._apps.values()))
         if tasks is not None:
             # Nobody waits for them any more.
             await tasks.stop(at_once=True)
-        for descriptor in self._lifeline:
+        descriptors, self._lifeline = self._lifeline, ()
+        for descriptor in descriptors:
             os.close(descriptor)
-        if self._listener is not None:
-            self._listener.close()
+        self._door.close()
         self.folder.remove()
 
     def kill(self) -> None:
@@ -213,16 +225,13 @@ class LocalMesh:
         for app in self._apps.values():
             for child in app.children():
                 child.kill()
-        if self._gateway is not None:
-            self._gateway.kill()
+        self._door.kill()
 
     def status(self) -> ServeStatus:
         """How everything is."""
         running = {name: app.overview() for name, app in self._apps.items()}
-        gateway = self._gateway
-        healthy = gateway is not None and gateway.state is ReplicaState.RUNNING
         return ServeStatus(
             applications={**self._failed, **running},
-            proxies={} if gateway is None else {"gateway": "HEALTHY" if healthy else "UNHEALTHY"},
+            proxies=self._door.health,
             http_address=self.http_address,
         )

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
+
+# How much of its standard error is kept until it has ended: lines, and characters of each.
+_TAIL = 50
+_LINE = 500
 
 
 class ProcessOutput(asyncio.SubprocessProtocol):
@@ -18,6 +23,12 @@ class ProcessOutput(asyncio.SubprocessProtocol):
         self.closed = asyncio.Event()
         self._on_line = on_line
         self._rest: dict[int, bytes] = {}
+        self._errors: deque[str] = deque(maxlen=_TAIL)
+
+    @property
+    def last_errors(self) -> str:
+        """The last lines of its standard error."""
+        return "\n".join(self._errors)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Something was printed."""
@@ -31,7 +42,10 @@ class ProcessOutput(asyncio.SubprocessProtocol):
             self._tell(fd, rest)
 
     def _tell(self, fd: int, line: bytes) -> None:
-        self._on_line(line.decode(errors="replace"), fd == 2)
+        text = line.decode(errors="replace")
+        if fd == 2:
+            self._errors.append(text[:_LINE])
+        self._on_line(text, fd == 2)
 
     def process_exited(self) -> None:
         """The process itself has ended."""

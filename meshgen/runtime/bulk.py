@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ INLINE_LIMIT = 64 * 1024
 CHUNK_SIZE = 1024 * 1024
 # A payload that nobody came for within this many seconds has lost its caller.
 KEEP_SECONDS = 60.0
+# What was announced as larger than this was a mistake.
+_MACHINE_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def sizes_of(payload: Payload) -> list[int]:
@@ -30,17 +33,16 @@ def chunks_of(payload: Payload) -> Iterator[bytes]:
 
 
 class Assembler:
-    """Puts a payload together from its chunks, into memory taken once."""
+    """Puts a payload together from its chunks, into memory that grows as they come."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         if not sizes:
             raise ProtocolError("a large payload came without its sizes")
-        try:
-            self._parts = [bytearray(size) for size in sizes]
-        except (MemoryError, OverflowError) as exc:
-            raise ProtocolError(f"a payload of {sum(sizes)} bytes has no room here") from exc
+        if sum(sizes) > _MACHINE_BYTES:
+            raise ProtocolError(f"a payload of {sum(sizes)} bytes has no room here")
+        self._sizes = sizes
+        self._parts = [bytearray() for _ in sizes]
         self._part = 0
-        self._at = 0
 
     def add(self, chunk: Buffer) -> None:
         """Add the next chunk.
@@ -54,9 +56,13 @@ class Assembler:
             if self._part == len(self._parts):
                 raise ProtocolError("a large payload is longer than its sizes said")
             part = self._parts[self._part]
-            taken = view[: len(part) - self._at]
-            part[self._at : self._at + len(taken)] = taken
-            self._at += len(taken)
+            taken = view[: self._sizes[self._part] - len(part)]
+            try:
+                part += taken
+            except MemoryError as exc:
+                raise ProtocolError(
+                    f"a payload of {sum(self._sizes)} bytes has no room here"
+                ) from exc
             view = view[len(taken) :]
 
     def payload(self) -> Payload:
@@ -71,8 +77,11 @@ class Assembler:
         return Payload(self._parts[0], self._parts[1:])
 
     def _skip_full_parts(self) -> None:
-        while self._part < len(self._parts) and self._at == len(self._parts[self._part]):
-            self._part, self._at = self._part + 1, 0
+        while self._part < len(self._parts) and self._is_full(self._part):
+            self._part += 1
+
+    def _is_full(self, part: int) -> bool:
+        return len(self._parts[part]) == self._sizes[part]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from meshgen.objectref import ByValue, ObjectRef
 from meshgen.passedstream import PassedStream
 from meshgen.reply import Kept, Reply
 from meshgen.runtime import codec, frames
-from meshgen.runtime.calls import Dispatcher, PendingCall, passable
+from meshgen.runtime.callpartners import Dispatcher
+from meshgen.runtime.calls import PendingCall
 from meshgen.runtime.driverstore import driver_store, driver_stub
 from meshgen.runtime.holds import Holds
 from meshgen.runtime.meshfile import MeshFile
@@ -26,11 +27,12 @@ from meshgen.runtime.network import Network
 from meshgen.runtime.router import Router
 from meshgen.runtime.streamcall import StreamCall
 from meshgen.runtime.unarycall import UnaryCall
+from meshgen.runtime.upstream import passable
 from meshgen.serve.context import process, scoped_store
 from meshgen.serve.response import DeploymentResponse
 from meshgen.spec import MeshSpec
 from meshgen.stub import DeploymentStub
-from meshgen.types import DeploymentID, Payload, RequestContext, Store, Token
+from meshgen.types import CallPolicy, DeploymentID, Payload, RequestContext, Store, Token
 
 Arguments = tuple[Sequence[Any], Mapping[str, Any]]
 
@@ -51,7 +53,8 @@ class MeshCaller:
         self._loop = asyncio.get_running_loop()
         self._mail = LoopMail(self._loop)
         self._thread = threading.get_ident()
-        self._routers: dict[DeploymentID, Router] = {}
+        # By the key of their stubs.
+        self._routers: dict[str, Router] = {}
         self._closed = False
         self.holds = Holds(network, self._owner, self)
         # Where this process keeps values, if it has no replica for that.
@@ -80,9 +83,12 @@ class MeshCaller:
         arguments: Arguments,
         context: RequestContext,
         reply: Reply,
+        policy: CallPolicy | None = None,
     ) -> None:
         """Queue a unary call and return at once; `reply` gets the outcome."""
         call = UnaryCall(stub.id, method, context, self, reply)
+        if policy is not None and stub.place is None:
+            call.policy = policy
         reply.carrier = call
         self._begin(stub, arguments, call)
 
@@ -118,12 +124,13 @@ class MeshCaller:
             self.post(self._start, stub, call)
 
     def post(self, function: Callable[..., None], *args: Any) -> None:
-        """Do something on the mesh's loop: at once if this is its thread.
+        """Do something on the mesh's loop: at once if it is that which runs here.
 
         Raises:
             NotServingError: The mesh was shut down.
         """
-        if threading.get_ident() == self._thread:
+        # Its thread alone does not say so: the loop may stand still between two runs.
+        if asyncio._get_running_loop() is self._loop:
             function(*args)
             return
         try:
@@ -132,13 +139,15 @@ class MeshCaller:
             raise NotServingError("the mesh of this handle was shut down") from exc
 
     def _start(self, stub: DeploymentStub, call: PendingCall) -> None:
-        router = self._routers.get(stub.id) or self._router(stub)
+        router = self._routers.get(stub.key) or self._router(stub)
         if call.is_over():
             return
         dispatcher: Dispatcher = router
         if stub.place is not None:
             dispatcher = router.pinned
             router.pinned.queue_up(call, stub.place)
+        elif call.policy is not None:
+            call.repeater = router
         if call.arguments.references:
             if call.context.deadline is not None:
                 call.watch_deadline(self._loop, call.context.deadline)
@@ -148,13 +157,13 @@ class MeshCaller:
             dispatcher.submit(call)
 
     def _router(self, stub: DeploymentStub) -> Router:
-        router = self._routers.get(stub.id)
+        router = self._routers.get(stub.key)
         if router is None:
             resolver = self._network.resolver(stub)
             router = Router(stub, resolver, partial(self._network.connect, stub))
             if self._closed:
                 router.refuse_all()
-            self._routers[stub.id] = router
+            self._routers[stub.key] = router
         return router
 
     def mesh(self) -> MeshSpec:

@@ -4,62 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from meshgen.errors import (
     ActorDiedError,
     DeadlineError,
     MeshError,
     NotServingError,
-    ObjectLostError,
     ReplicaLostError,
     UnavailableError,
 )
 from meshgen.objectref import Passed
-from meshgen.reply import wake_on
-from meshgen.runtime import frames
-from meshgen.runtime.heldvalue import Lease, leases
-from meshgen.runtime.holds import Holds
+from meshgen.runtime import codec, frames
+from meshgen.runtime.callpartners import Dispatcher, Home, Line, Repeater
+from meshgen.runtime.heldvalue import HeldValue, Lease, leases
 from meshgen.runtime.peer import Peer
+from meshgen.runtime.upstream import fetches, is_ready, remakeable, upstream_error
 from meshgen.types import (
     Call,
+    CallPolicy,
     DeploymentID,
     Place,
     RequestContext,
 )
 from meshgen.v1 import mesh_pb2 as pb
-
-
-class Dispatcher(Protocol):
-    """Who finds a replica for a call."""
-
-    def submit(self, call: PendingCall) -> None:
-        """Find one."""
-
-    def again(self, call: PendingCall, peer: Peer) -> None:
-        """`peer` did not start the call: find another, or wait."""
-
-    def forget(self, call: PendingCall) -> None:
-        """Nobody waits for a call that no replica has."""
-
-
-class Line(Protocol):
-    """Where a call waits for those before it."""
-
-    def moved_on(self, call: PendingCall) -> None:
-        """It has left, or has ended."""
-
-
-class Home(Protocol):
-    """The process's caller, as its calls see it."""
-
-    holds: Holds
-
-    def post(self, function: Callable[..., None], *args: Any) -> None:
-        """Do something on the mesh's loop, from whichever thread."""
 
 
 class PendingCall(Call, ABC):
@@ -71,6 +42,10 @@ class PendingCall(Call, ABC):
 
     # Once it is there: who finds a replica for it.
     dispatcher: Dispatcher | None = None
+    # What may be done for it if it is lost or takes long, who does that, and how often it was sent.
+    policy: CallPolicy | None = None
+    repeater: Repeater | None = None
+    attempts = 1
     # Where it must go, if only one replica can answer it, and its place in the order until it left.
     place: Place | None = None
     line: Line | None = None
@@ -93,7 +68,7 @@ class PendingCall(Call, ABC):
         self.target = target
         self.method = method
         self.context = context
-        self._home = home
+        self.home = home
 
     @abstractmethod
     def answered(self, frame: pb.Frame) -> None:
@@ -125,7 +100,9 @@ class PendingCall(Call, ABC):
         """The deadline has passed."""
         if not self.is_over():
             # First: who waits for this call's outcome is to find it.
-            self.fail(DeadlineError(f"{self.target} gave no result before the call's deadline"))
+            waited = "" if self._peer else ": no replica had taken the call until then"
+            what = f"{self.target} gave no result before the call's deadline{waited}"
+            self.fail(DeadlineError(what))
             self.cancel()
 
     def set_out(self) -> None:
@@ -134,7 +111,7 @@ class PendingCall(Call, ABC):
         A value has to be made before: a small one is here then, a large one where it was made. A
         reference needs to know where its value will be.
         """
-        unready = [each for each in self.arguments.references if not _is_ready(each)]
+        unready = [each for each in self.arguments.references if not is_ready(each)]
         if unready:
             self._unready = len(unready)
             for each in unready:
@@ -158,7 +135,7 @@ class PendingCall(Call, ABC):
     def _tell_ready_here(self) -> None:
         """From whichever thread; a response of another mesh brings word on that one's."""
         with suppress(NotServingError):  # this mesh is gone: that must not hurt the other
-            self._home.post(self._one_is_ready)
+            self.home.post(self._one_is_ready)
 
     def _one_is_ready(self) -> None:
         self._unready -= 1
@@ -171,20 +148,17 @@ class PendingCall(Call, ABC):
 
     def _failed_upstream(self) -> bool:
         """Whether a value that this call needs has failed, and the call with it."""
-        for each in self.arguments.references:
-            if each.by_value and (error := each.reply.error) is not None:
-                if isinstance(error, ReplicaLostError):
-                    error = ObjectLostError(f"{self.target} was not called: {error}")
-                self.fail(error)
-                return True
-        return False
+        error = upstream_error(self.arguments.references, self.target)
+        if error is not None:
+            self.fail(error)
+        return error is not None
 
     def launch(self, peer: Peer) -> None:
         """Send the call to a replica."""
         if self.arguments.references:
             if self._failed_upstream():
                 return
-            if not all(map(_is_ready, self.arguments.references)):
+            if not all(map(is_ready, self.arguments.references)):
                 self.set_out()
                 return
             self._fetches = fetches(self.arguments.references)
@@ -204,21 +178,37 @@ class PendingCall(Call, ABC):
             self.line.moved_on(self)
 
     def _sets_out_anew(self, failure: pb.Failure) -> bool:
-        """Whether a value was not where the call said, since it has moved: then it asks again."""
+        """Whether a value was not where the call said, and has moved or is made again: then the
+        call, which was not started, asks again."""
         if failure.kind != pb.FAILURE_KIND_LOST or not self._fetches:
             return False
         references = self.arguments.references
-        if all(map(_is_ready, references)) and fetches(references) == self._fetches:
-            return False
-        self.unsent()
-        self.set_out()
-        return True
+        if not all(map(is_ready, references)) or fetches(references) != self._fetches:
+            self.unsent()
+            self.set_out()
+            return True
+        values = remakeable(references)
+        if values:
+            self.unsent()
+            self.home.holds.spawn(self._remake(values, failure))
+        return bool(values)
+
+    async def _remake(self, values: Sequence[HeldValue], failure: pb.Failure) -> None:
+        """Have values made again that were lost with their replicas."""
+        made = await self.home.holds.remake_lost(values)
+        if self.is_over():
+            return
+        if made:
+            self.set_out()
+        else:
+            self.fail(codec.decode_failure(failure))
 
     async def _upload(self, peer: Peer) -> None:
         try:
             payload_id = await peer.upload(self.arguments)
         except UnavailableError:
             # The call itself never left: it may go elsewhere.
+            peer.wire_failures += 1
             self._again(peer)
             return
         except MeshError as exc:
@@ -228,10 +218,15 @@ class PendingCall(Call, ABC):
             if not self.is_over():  # the link was lost meanwhile
                 self._again(peer)
             raise
+        peer.wire_failures = 0
         if self.is_over():
             return
         if peer.closed:
             self._again(peer)
+        elif not all(map(is_ready, self.arguments.references)):
+            # What it refers to is to be made elsewhere, as became known meanwhile.
+            self.unsent()
+            self.set_out()
         else:
             self._leave(peer, payload_id)
 
@@ -241,7 +236,7 @@ class PendingCall(Call, ABC):
 
     def abandon(self) -> None:
         """Nobody waits any more; from any thread."""
-        self._home.post(self.cancel)
+        self.home.post(self.cancel)
 
     def cancel(self) -> None:
         """Tell the replica, or stop what has not left."""
@@ -289,7 +284,7 @@ class PendingCall(Call, ABC):
         """The peer that has answered: it is not full any more."""
         peer = self._peer
         assert peer is not None
-        peer.answered = True
+        peer.answers += 1
         if peer.refusals:
             peer.welcome_again()
         return peer
@@ -317,25 +312,6 @@ class PendingCall(Call, ABC):
                 self.lost()
         elif (error := task.exception()) is not None:
             self.fail(error)
-
-
-def _is_ready(passed: Passed) -> bool:
-    """Whether it can go along with a call at this moment."""
-    return passed.reply.settled if passed.by_value else passed.reply.passable
-
-
-def fetches(references: Sequence[Passed]) -> list[str]:
-    """The ids of the values that a call waits for at its replica."""
-    tokens = [each.reply.token for each in references if each.by_value]
-    return [token.value_id for token in tokens if token is not None]
-
-
-async def passable(references: Sequence[Passed]) -> None:
-    """Wait until each response that is passed on has a replica or has ended."""
-    for each in references:
-        carrier = each.reply.carrier
-        if not each.reply.passable and carrier is not None:
-            await wake_on(carrier.keep)
 
 
 def no_replica(target: str, seconds: float, reason: str) -> UnavailableError:

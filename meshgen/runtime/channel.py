@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,17 +20,21 @@ from meshgen.errors import (
     RequestCancelledError,
 )
 
-# gRPC's event engine hands each message from thread to thread; its older poller takes a third of an
-# echo's time away (140 → 95 µs). Only where the switch is known: other versions would complain.
-if (1, 80) <= tuple(int(part) for part in grpc.__version__.split(".")[:2]) <= (1, 85):
-    os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener")
+# A peer that does not answer a ping of HTTP/2 is taken for dead: one that is stopped, or cut off
+# without a word, is found within the sum of both. gRPC's own threads answer, so code that blocks a
+# loop does not count. In milliseconds.
+PING_AFTER_MS = 2_000
+PING_TIMEOUT_MS = 2_000
 
-# Nothing relies on gRPC's 4 MB; what is large is cut into chunks anyway.
 OPTIONS = (
+    # Nothing relies on gRPC's 4 MB; what is large is cut into chunks anyway.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", PING_AFTER_MS),
+    ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
+    ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
+    # A connection without calls is to be known to be dead before a call needs it.
+    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.enable_retries", 0),
 )
@@ -45,8 +48,11 @@ CLIENT_OPTIONS = (
 SERVER_OPTIONS = (
     *OPTIONS,
     ("grpc.so_reuseport", 0),
-    # The other half of the clients' keepalive: more pings than this are not held against them.
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    # The other half of the clients' keepalive: no number of pings is held against them.
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 100),
+    # Who connects and says nothing, or not what HTTP/2 begins with, is sent away.
+    ("grpc.server_handshake_timeout_ms", 10_000),
 )
 
 _FROM_STATUS: dict[grpc.StatusCode, type[MeshError]] = {

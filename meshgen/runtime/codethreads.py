@@ -83,6 +83,19 @@ class CodeThreads:
         self.on_abandoned(closed)
 
 
+async def run_apart(function: Callable[[], Any]) -> Any:
+    """What a function returns or raises, in a thread of its own that nobody ever waits to end."""
+    outcome: Future[_Outcome] = Future()
+    outcome.set_running_or_notify_cancel()  # nothing can stop it from here on
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        outcome.set_result(context.run(_outcome_of, function))
+
+    threading.Thread(target=work, name="apart", daemon=True).start()
+    return (await asyncio.wrap_future(outcome)).value()
+
+
 class _Walk:
     """A generator on its way; its items are appended by one thread and taken by another."""
 

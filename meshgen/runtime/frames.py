@@ -18,6 +18,13 @@ PROTOCOL_VERSION = 1
 _MOST_MS = 1e14
 
 
+def kind_name(frame: pb.Frame) -> str:
+    """What a frame is, for errors: by name, or by number where it is not known."""
+    known = frame.kind in pb.FrameKind.values()
+    name = pb.FrameKind.Name(frame.kind).removeprefix("FRAME_KIND_") if known else frame.kind
+    return f"a frame of kind {name}"
+
+
 def is_large(payload: Payload) -> bool:
     """Whether a payload travels beside the link."""
     if not payload.buffers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import socket
 import sys
 import time
@@ -19,8 +20,9 @@ from meshgen.listener import bind
 from meshgen.runtime.exchange import Exchange
 from meshgen.runtime.httpmessage import HTTP_METHOD, HttpHead
 from meshgen.runtime.httpserver import serve
-from meshgen.runtime.process import open_caller, report, run_until_done
+from meshgen.runtime.process import open_caller, run_until_done
 from meshgen.runtime.refusal import CLIENT_CLOSED_REQUEST, refusal
+from meshgen.runtime.reports import Reports
 from meshgen.settings import Settings
 from meshgen.spec import MeshSpec
 from meshgen.stub import DeploymentStub
@@ -243,7 +245,7 @@ async def serve_http(settings: Settings) -> int:
     with listen(settings) as listener:
         async with open_caller(settings) as caller:
             # The socket listens already: who connects from now on is answered.
-            report(settings, phase="serving", port=listener.getsockname()[1])
+            Reports(settings.report_fd).tell(phase="serving", port=listener.getsockname()[1])
             await serve(make_app(caller.mesh, caller), listener)
     return 0
 
@@ -252,6 +254,8 @@ def main() -> None:
     """Run the gateway that the environment describes; exit 1 if it cannot serve."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # It means replicas, to which it brings a new user_config; sent to a whole mesh it harms nobody.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         settings = Settings.from_environment()
     except MeshError as exc:
@@ -259,7 +263,7 @@ def main() -> None:
     try:
         run_until_done(serve_http(settings))
     except MeshError as exc:
-        report(settings, phase="failed", error=str(exc))
+        Reports(settings.report_fd).tell(phase="failed", error=str(exc))
         sys.exit(f"meshgen: {exc}")
 
 

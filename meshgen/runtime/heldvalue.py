@@ -16,6 +16,13 @@ from meshgen.types import Payload, Token
 from meshgen.v1 import mesh_pb2 as pb
 
 
+class Maker(Protocol):
+    """Who can make a value again."""
+
+    def make(self) -> Reply | None:
+        """Begin to; None if that may not be now."""
+
+
 class Bringer(Protocol):
     """Who brings values here, on the mesh's loop."""
 
@@ -77,6 +84,9 @@ class HeldValue:
         # The value itself or why there is none, once word of that has come here.
         self.payload: Payload | None = None
         self.failure: pb.Failure | None = None
+        # Who can make it again, if this process can have that done, and who does so now.
+        self.recipe: Maker | None = None
+        self.remaking: asyncio.Task[None] | None = None
 
     @property
     def token(self) -> Token:
@@ -93,6 +103,11 @@ class HeldValue:
         at = self.lease is not None and self.lease.peer is peer
         return at and self.payload is None and self.failure is None
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it was kept by a link that has ended, and by no other that is known here."""
+        return self.lease is not None and self.is_at(self.lease.peer) and self.lease.peer.closed
+
     def take(self, lease: Lease) -> None:
         """Have it kept by this lease, unless what it was is known by now."""
         if self.payload is None and self.failure is None:
@@ -101,6 +116,16 @@ class HeldValue:
     def come_home(self, payload: Payload | None, failure: pb.Failure | None = None) -> None:
         """It need not be kept there any more, but for calls that were told where it is."""
         self.payload, self.failure, self.lease = payload, failure, None
+
+    def was_remade(self, reply: Reply) -> None:
+        """It was lost, and is what this reply has ended with."""
+        made = reply.kept
+        if isinstance(made, HeldValue) and made.payload is None and made.failure is None:
+            self._token, self.lease, self.is_plain = made.token, made.lease, made.is_plain
+        elif reply.error is not None:
+            self.come_home(None, codec.encode_failure(reply.error, str(self._token.owner)))
+        else:
+            self.come_home(reply.payload)
 
     def fetch(self, reply: Reply) -> None:
         """Bring the value here, from whichever thread; `reply` ends with it."""

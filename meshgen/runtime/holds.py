@@ -10,10 +10,10 @@ from weakref import WeakValueDictionary, ref
 
 from meshgen.errors import MeshError, ObjectLostError
 from meshgen.objectref import Passed
-from meshgen.reply import Reply
+from meshgen.reply import Reply, wake_on
 from meshgen.runtime import codec, frames
 from meshgen.runtime.arrivedstream import ArrivedStream
-from meshgen.runtime.heldvalue import HeldValue, Lease, lent
+from meshgen.runtime.heldvalue import HeldValue, Lease, Maker, lent
 from meshgen.runtime.owners import Owners, ask, ended, lost
 from meshgen.runtime.peer import Peer
 from meshgen.runtime.values import UpstreamError
@@ -75,7 +75,7 @@ class Holds:
 
     async def _fetch(self, value: HeldValue, reply: Reply) -> None:
         try:
-            reply.resolve(await self.pull(value), codec.decode)
+            reply.resolve(await self._pull_or_remake(value), codec.decode)
         except UpstreamError as exc:
             reply.fail(codec.decode_failure(exc.failure))
         except asyncio.CancelledError:
@@ -83,6 +83,61 @@ class Holds:
             raise
         except Exception as exc:  # whatever it is: who waits must be told
             reply.fail(exc)
+
+    async def _pull_or_remake(self, value: HeldValue) -> Payload:
+        while True:
+            token = value.token
+            # Quicker than to find out that nobody answers there.
+            if value.is_cut_off and await self.remake(value):
+                continue
+            try:
+                return await self.pull(value)
+            except ObjectLostError:
+                if value.token == token and not await self.remake(value):
+                    raise
+
+    async def remake(self, value: HeldValue) -> bool:
+        """Have a lost value made again by the call that made it; whether that was possible."""
+        token = value.token
+        if value.remaking is None and value.recipe is not None:
+            # In a task of our own: others may wait for it, too.
+            value.remaking = self.spawn(self._remake(value, value.recipe))
+        if value.remaking is not None:
+            await asyncio.wait([value.remaking])
+        return value.token != token or value.payload is not None or value.failure is not None
+
+    async def _remake(self, value: HeldValue, recipe: Maker) -> None:
+        try:
+            reply = recipe.make()
+            if reply is not None:
+                await wake_on(reply.when_settled)
+                value.was_remade(reply)
+                self._known[value.token] = value
+        finally:
+            value.remaking = None
+
+    async def is_lost(self, value: HeldValue) -> bool:
+        """Whether a value is not where it was left."""
+        if value.payload is not None or value.failure is not None:
+            return False
+        if value.is_cut_off:
+            return True
+        try:
+            peer = self._peer(value)
+            lease = self._lease(value.token, peer)
+            try:
+                await ask(peer, pb.FRAME_KIND_HOLD, value.token)
+            finally:
+                lease.end()
+        except (MeshError, UpstreamError):
+            return True
+        return False
+
+    async def remake_lost(self, values: Sequence[HeldValue]) -> bool:
+        """Have those made again that are lost; whether that made a difference."""
+        lost = [value for value in values if await self.is_lost(value)]
+        made = await asyncio.gather(*(self.remake(value) for value in lost))
+        return any(made)
 
     async def pull(self, value: HeldValue) -> Payload:
         """A value's payload, once it is there.

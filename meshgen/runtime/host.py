@@ -7,24 +7,23 @@ import inspect
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, cast
 
-from meshgen.errors import ProtocolError
 from meshgen.objectref import Passed
 from meshgen.runtime.arrivedstream import end_streams
-from meshgen.runtime.calls import passable
 from meshgen.runtime.frames import is_large
 from meshgen.runtime.heldvalue import Lease, leases, lent
 from meshgen.runtime.linkvalues import LinkValues
-from meshgen.runtime.outbox import after_what_follows
 from meshgen.runtime.pump import ItemPump
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.replicasession import ReplicaSession
+from meshgen.runtime.skew import check_methods
+from meshgen.runtime.upstream import passable
 from meshgen.runtime.values import UpstreamError
 from meshgen.types import Payload
 from meshgen.v1 import mesh_pb2 as pb
 
-# Of a hundred calls in one message, the first results are on their way back while the last
-# arguments are read.
-_SLICE = 48
+# Of a thousand calls in one message, the first results are on their way back while the last
+# arguments are read. Not of a hundred: each message more costs both sides about ten calls.
+_SLICE = 128
 
 
 class LinkHost:
@@ -45,12 +44,12 @@ class LinkHost:
         self._loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> LinkHost:
-        self._replica.watch(self._announce)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         """The caller is gone: nobody waits for what still runs."""
         self._replica.unwatch(self._announce)
+        self._replica.occupancy.forget(self._tell_of_room)
         tasks = list(self._tasks.values())
         for call_id in list(self._tasks):
             self.left(call_id)
@@ -62,16 +61,25 @@ class LinkHost:
 
     async def receive(self, frames: Sequence[pb.Frame]) -> None:
         """Take in a message, in slices that let go of the loop in between."""
-        for start in range(0, len(frames), _SLICE):
-            if start:
-                await asyncio.sleep(0)
-            self.session.receive(frames[start : start + _SLICE])
-        await after_what_follows(frames)
+        if len(frames) <= _SLICE:  # a slice of it would be a copy
+            self.session.receive(frames)
+        else:
+            for start in range(0, len(frames), _SLICE):
+                if start:
+                    await asyncio.sleep(0)
+                self.session.receive(frames[start : start + _SLICE])
+
+    def greeted(self, hello: pb.Hello) -> None:
+        """Tell a caller that fits the replica's state: from then on it may call.
+
+        Raises:
+            ProtocolError: It knows other methods than there are.
+        """
+        check_methods(hello, self._replica.stub, self._replica.origin)
+        self._replica.watch(self._announce)
 
     def requested(self, call_id: int, invocation: pb.Invocation) -> None:
         """Start a call, or send it away."""
-        if call_id in self._tasks:
-            raise ProtocolError(f"{self.session.caller} used the id {call_id} for two calls")
         arguments = invocation.arguments
         if arguments.has_more and arguments.references:
             self._early.add(call_id)
@@ -84,6 +92,7 @@ class LinkHost:
 
     def _refuse(self, call_id: int, invocation: pb.Invocation) -> None:
         self._replica.uploads.drop(invocation.arguments.payload_id)
+        self._replica.occupancy.send_away(self._tell_of_room)
         self._send_away(call_id)
 
     def _send_away(self, call_id: int) -> None:
@@ -92,6 +101,9 @@ class LinkHost:
 
     async def _prepare(self, call_id: int, invocation: pb.Invocation) -> None:
         """Get the values that a call needs, then a slot; then run it."""
+        if invocation.arguments.payload_id in self._replica.uploads:
+            # However long that takes.
+            self._replica.uploads.keep(invocation.arguments.payload_id)
         try:
             references = await self._replica.bring(invocation)
             has_slot = await self._replica.occupancy.slot()
@@ -117,6 +129,10 @@ class LinkHost:
             del self._tasks[call_id]
             self._fail(call_id, error)
 
+    def _tell_of_room(self) -> None:
+        """There is a slot for who was sent away: the message says how many calls run."""
+        self.session.announce(self._replica.state)
+
     def _announce(self, state: pb.State) -> None:
         self.session.announce(state)
         if state.phase == pb.REPLICA_PHASE_DRAINING:
@@ -139,6 +155,9 @@ class LinkHost:
         coroutine = cast(Coroutine[Any, Any, None], task.get_coro())
         unstarted = inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
         task.cancel()
+        if unstarted:  # nobody has taken its arguments
+            invocation = inspect.getcoroutinelocals(coroutine)["invocation"]
+            self._replica.uploads.drop(invocation.arguments.payload_id)
         if unstarted and call_id in self._early:
             self._answer_early(call_id, asyncio.CancelledError())
         elif unstarted:
@@ -174,7 +193,7 @@ class LinkHost:
     def _end(self, call_id: int, outcome: Payload | BaseException) -> None:
         """Answer a unary call, or any call with an error, and give its slot back."""
         if isinstance(outcome, BaseException):
-            self._fail(call_id, outcome)
+            self._fail(call_id, outcome, has_run=True)
         elif is_large(outcome):
             self._values.leave(call_id, outcome)
         elif outcome.references:
@@ -187,8 +206,11 @@ class LinkHost:
         self._replica.occupancy.release()
         del self._tasks[call_id]
 
-    def _fail(self, call_id: int, error: BaseException) -> None:
+    def _fail(self, call_id: int, error: BaseException, *, has_run: bool = False) -> None:
         told = error.failure if isinstance(error, UpstreamError) else self._replica.failure(error)
+        if has_run and told.kind == pb.FAILURE_KIND_LOST:
+            # That would say that the call was not started, and may be made anew.
+            told.kind = pb.FAILURE_KIND_CALL
         self._values.fail(call_id, told)
 
     async def _run_stream(

@@ -14,7 +14,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from meshgen.errors import GeneratorMismatchError, OptionError, UnknownMethodError
-from meshgen.runtime.codethreads import CodeThreads
+from meshgen.runtime.codethreads import CodeThreads, run_apart
 from meshgen.serve.response import DeploymentResponseGenerator
 from meshgen.spec import ServiceSpec
 from meshgen.stub import DeploymentStub
@@ -67,6 +67,21 @@ class Instance:
                 f"{self._stub.id} has a user_config but its class has no reconfigure(user_config)"
             )
         await self._settle(self._target.reconfigure(user_config))
+
+    async def check_health(self) -> None:
+        """Run the user's `check_health`, if the class has one; a plain one in a thread of its own.
+
+        Raises:
+            BaseException: Whatever it raises.
+        """
+        # Asked of the class: an object may answer to every name.
+        if self._stub.is_function or not hasattr(type(self._target), "check_health"):
+            return
+        check = self._target.check_health
+        if self._kind(check) is _Kind.ASYNC:
+            await check()
+        else:
+            await self._settle(await run_apart(check))
 
     async def finalize(self) -> None:
         """Call the user's `__del__` once, sync or async."""

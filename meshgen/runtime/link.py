@@ -14,8 +14,8 @@ import grpc.aio
 from meshgen.errors import MeshError, ProtocolError
 from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
 from meshgen.runtime.channel import Certificates, open_channel, translate_rpc_errors
-from meshgen.runtime.outbox import after_what_follows
 from meshgen.runtime.peer import Peer
+from meshgen.runtime.skew import methods_text
 from meshgen.stub import DeploymentStub
 from meshgen.types import Payload, new_id
 from meshgen.v1 import mesh_pb2 as pb
@@ -43,7 +43,7 @@ class GrpcPeer(Peer):
         self._channel = open_channel(address, stub.service, certificates)
         self._bulk = open_channel(address, stub.service, certificates)
         self.name = f"{stub.id} at {address}"
-        self.session.hello(stub.id, caller)
+        self.session.hello(stub.id, caller, methods_text(stub))
 
     def start(self) -> None:
         """Connect, and stay so until the replica goes or this peer is closed."""
@@ -59,6 +59,7 @@ class GrpcPeer(Peer):
                 await self._read(call)
         except MeshError as exc:
             self.failure = str(exc)
+            self.is_unfit = isinstance(exc, ProtocolError)
         except TimeoutError:
             self.failure = f"{self.name} did not answer within {CONNECT_SECONDS:g} s"
         finally:
@@ -69,18 +70,24 @@ class GrpcPeer(Peer):
 
     async def _read(self, call: Any) -> None:
         async with asyncio.timeout(CONNECT_SECONDS) as timeout:
-            await self._receive(await call.read())
+            self._receive(await call.read())
             timeout.reschedule(None)
             while not self.closed:
-                await self._receive(await call.read())
+                self._receive(await call.read())
 
-    async def _receive(self, message: Any) -> None:
+    def _receive(self, message: Any) -> None:
         if message is grpc.aio.EOF:
             self.closed = True
             return
-        self.session.receive(message.frames)
-        self.changed()
-        await after_what_follows(message.frames)
+        try:
+            if message is None:
+                raise _unreadable(self.name)
+            self.session.ongoing = message.ongoing
+            self.session.receive(message.frames)
+        except ProtocolError as exc:
+            logger.warning("the link to %s was ended: %s", self.name, exc)
+            raise
+        self.heard()
 
     async def _write(self, call: Any) -> None:
         # A failed write shows in the reader as well, which ends the link.
@@ -115,8 +122,12 @@ class GrpcPeer(Peer):
             first = await call.read()
             if first is grpc.aio.EOF:
                 raise ProtocolError(f"{self.name} sent nothing for a payload it keeps")
+            if first is None:
+                raise _unreadable(self.name)
             assembler = Assembler(first.sizes)
             while (message := await call.read()) is not grpc.aio.EOF:
+                if message is None:
+                    raise _unreadable(self.name)
                 assembler.add(message.chunk)
         return assembler.payload()
 
@@ -130,6 +141,8 @@ class GrpcPeer(Peer):
         try:
             with translate_rpc_errors(self.name):
                 while (message := await call.read()) is not grpc.aio.EOF:
+                    if message is None:
+                        raise _unreadable(self.name)
                     yield message
         finally:
             call.cancel()
@@ -138,3 +151,8 @@ class GrpcPeer(Peer):
         """Let go of both channels."""
         await super().close()
         await asyncio.gather(self._channel.close(), self._bulk.close())
+
+
+def _unreadable(name: str) -> ProtocolError:
+    """What gRPC says by None."""
+    return ProtocolError(f"what {name} sent is no message of the mesh")

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Container
 
-from meshgen.errors import ObjectLostError
+from meshgen.errors import ObjectLostError, ProtocolError
 from meshgen.runtime.frames import as_bytes, is_large
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.replicasession import ReplicaSession
@@ -73,7 +73,13 @@ class LinkValues:
             self._store.fail(value_id, pb.Failure(kind=pb.FAILURE_KIND_LOST, message=_ELSEWHERE))
 
     def retained(self, call_id: int, value_id: str) -> None:
-        """The outcome of a call is to be kept; who has ended already, is told of by its answer."""
+        """The outcome of a call is to be kept; who has ended already, is told of by its answer.
+
+        Raises:
+            ProtocolError: It is to be kept already.
+        """
+        if call_id in self.retained_calls:
+            raise ProtocolError(f"{self._session.caller} had call {call_id} retained twice")
         if call_id in self._calls:
             self._store.expect(value_id)
             self._hold_for_link(value_id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from meshgen.errors import NotServingError, UnavailableError
+from meshgen.errors import NotServingError, ProtocolError, UnavailableError
 from meshgen.runtime.channel import Certificates
 from meshgen.runtime.host import LinkHost, answer_stream
 from meshgen.runtime.link import GrpcPeer
@@ -17,6 +17,7 @@ from meshgen.runtime.peer import Peer
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.resolver import Resolver, make_resolver
 from meshgen.runtime.server import serving
+from meshgen.runtime.skew import methods_text
 from meshgen.settings import socket_folder
 from meshgen.stub import DeploymentStub
 from meshgen.types import DeploymentID, Payload
@@ -92,7 +93,7 @@ class MemoryNetwork:
         found = [r for r in self.replicas.get(stub.id, ()) if r.replica_id == address]
         if not found:
             raise UnavailableError(f"{stub.id} has no replica {address} here")
-        return MemoryPeer(address, on_change, found[0])
+        return MemoryPeer(address, on_change, found[0], stub)
 
 
 class _MemoryResolver:
@@ -108,10 +109,12 @@ class _MemoryResolver:
 class MemoryPeer(Peer):
     """Both ends of a link in one object: what one session queues the other takes in."""
 
-    def __init__(self, address: str, on_change: OnChange, replica: Replica) -> None:
+    def __init__(
+        self, address: str, on_change: OnChange, replica: Replica, stub: DeploymentStub
+    ) -> None:
         super().__init__(address, on_change)
         self._replica = replica
-        self.session.hello(replica.stub.id, "in-process")
+        self.session.hello(stub.id, "in-process", methods_text(stub))
 
     def start(self) -> None:
         """Connect the two sessions."""
@@ -123,15 +126,19 @@ class MemoryPeer(Peer):
             async with LinkHost(self._replica) as host:
                 self.spawn(self._forward(self.session.outbox, host))
                 while (message := await host.session.outbox.next()) is not None:
+                    self.session.ongoing = self._replica.occupancy.ongoing
                     self.session.receive(message.frames)
-                    self.changed()
+                    self.heard()
         finally:
             self.closed = True
             self.changed()
 
     async def _forward(self, outbox: Outbox[pb.LinkRequest], host: LinkHost) -> None:
-        while (message := await outbox.next()) is not None:
-            await host.receive(message.frames)
+        try:
+            while (message := await outbox.next()) is not None:
+                await host.receive(message.frames)
+        except ProtocolError as exc:
+            self.failure = f"the connection to {self.address} failed: {exc}"
         host.session.outbox.close()
 
     async def upload(self, payload: Payload) -> str:

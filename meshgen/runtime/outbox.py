@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from meshgen.v1 import mesh_pb2 as pb
 
 # A message stops growing at about this size, so that a batch of big frames stays a small message.
 BATCH_BYTES = 512 * 1024
+# What a frame costs beside its payload: many small ones are much as well.
+_FRAME_BYTES = 32
 
 M = TypeVar("M", pb.LinkRequest, pb.LinkResponse)
 
@@ -25,6 +26,8 @@ class Outbox(Generic[M]):
         self._frames = self._open.frames
         self._bytes = 0
         self._waiter: asyncio.Future[None] | None = None
+        # Who waits for a full message to be taken.
+        self._sender: asyncio.Future[None] | None = None
         self._closed = False
 
     def add(self, size: int = 0) -> pb.Frame:
@@ -35,8 +38,9 @@ class Outbox(Generic[M]):
         if self._bytes >= BATCH_BYTES:
             self._full.append(self._open)
             self._renew()
-        self._bytes += size
-        self._wake()
+        self._bytes += size + _FRAME_BYTES
+        if self._waiter is not None:
+            self._wake()
         return self._frames.add()
 
     def _renew(self) -> None:
@@ -58,12 +62,31 @@ class Outbox(Generic[M]):
     def take(self) -> M | None:
         """All that is queued as one message, of about `BATCH_BYTES` at most; None if nothing is."""
         if self._full:
+            if self._sender is not None and not self._sender.done():
+                self._sender.set_result(None)
             return self._full.popleft()
         if not self._frames:
             return None
         message = self._open
         self._renew()
         return message
+
+    @property
+    def pending(self) -> int:
+        """About how many bytes wait to be written."""
+        return len(self._full) * BATCH_BYTES + self._bytes
+
+    async def until_below(self, most: int, seconds: float) -> None:
+        """Wait until at most about that many bytes wait to be written; several messages' worth.
+
+        Raises:
+            TimeoutError: None was taken for so many seconds.
+        """
+        assert most > 2 * BATCH_BYTES  # only what is taken of full messages is told of
+        while self.pending > most:
+            self._sender = asyncio.get_running_loop().create_future()
+            async with asyncio.timeout(seconds):
+                await self._sender
 
     async def next(self) -> M | None:
         """The next message to write; None once closed and empty."""
@@ -81,15 +104,3 @@ def note(outbox: Outbox[M], kind: pb.FrameKind, call_id: int) -> pb.Frame:
     frame.kind = kind
     frame.id = call_id
     return frame
-
-
-async def after_what_follows(frames: Sequence[pb.Frame]) -> None:
-    """Let what a lone frame set off come before asking gRPC for the next message.
-
-    Asking costs as much as a small call. So that comes after the task that the frame woke (one turn
-    of the loop) and the write of what it queued (another). Many frames are a sign of many callers,
-    who gain more by the next message.
-    """
-    if len(frames) == 1:
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)

@@ -14,6 +14,8 @@ from meshgen.v1 import mesh_pb2 as pb
 
 # A connection that has lasted this long works, in seconds.
 _TRUST_SECONDS = 1.0
+# How long a replica's word on the calls of others there is believed, in seconds.
+_HEARSAY_SECONDS = 1.0
 
 
 class Peer(ABC):
@@ -26,8 +28,9 @@ class Peer(ABC):
         self.address = address
         self.session = CallerSession()
         self.closed = False
-        # Why the connection ended, where that is known.
+        # Why the connection ended, where that is known; whether since the two do not fit.
         self.failure = ""
+        self.is_unfit = False
         # Calls whose work goes on beside the link: streams, and large payloads on their way.
         self.beside = 0
         # Values that are kept there for this process, and who brings them here if it leaves.
@@ -35,12 +38,22 @@ class Peer(ABC):
         self.on_leaving: Callable[[Peer], None] | None = None
         # How many calls it may have in flight; none unless it takes calls.
         self.limit = 0
-        # Whether it has answered a call, and since when it takes calls.
-        self.answered = False
+        # How many calls it has answered, and since when it takes calls.
+        self.answers = 0
+        self._counted = 0
         self.serving_since = 0.0
+        # Whether it is counted among those that take calls, and must answer a PING before.
+        self.is_listed = False
+        self.suspect = False
+        # Calls in a row that failed beside the link.
+        self.wire_failures = 0
+        # Calls of other processes there, and until when that is believed.
+        self._others = 0
+        self._others_until = 0.0
         # Refusals in a row, and until when the replica is left alone for them.
         self.refusals = 0
         self.busy_until = 0.0
+        self.just_refused = False
         self._on_change = on_change
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -48,6 +61,19 @@ class Peer(ABC):
     def in_flight(self) -> int:
         """Calls of this process that the replica has not answered."""
         return self.session.in_flight + self.beside
+
+    @property
+    def load(self) -> int:
+        """What the replica has to do, as far as this process knows."""
+        load = len(self.session.calls) + self.beside
+        if self._others and self._others_until > time.monotonic():
+            load += self._others
+        return load
+
+    def new_answers(self) -> int:
+        """How many calls it has answered since it was asked this the last time."""
+        new, self._counted = self.answers - self._counted, self.answers
+        return new
 
     @property
     def serving(self) -> bool:
@@ -69,15 +95,34 @@ class Peer(ABC):
         return task
 
     @property
-    def trusted(self) -> bool:
+    def works(self) -> bool:
         """Whether it takes calls and has shown it: a link may also break at each first call."""
         return self.serving and (
-            self.answered or time.monotonic() - self.serving_since > _TRUST_SECONDS
+            self.answers > 0 or time.monotonic() - self.serving_since > _TRUST_SECONDS
         )
 
     def welcome_again(self) -> None:
         """The replica has run a call: it is not full any more."""
         self.refusals, self.busy_until = 0, 0.0
+
+    def heard(self) -> None:
+        """A message of the replica was taken in."""
+        session = self.session
+        # Ours that are still on their way there make this too small: never too large.
+        others = session.ongoing - len(session.calls) + len(session.waiting) - self.beside
+        self._others = max(0, others)
+        if others > 0:
+            self._others_until = time.monotonic() + _HEARSAY_SECONDS
+        if self.refusals:
+            self._look_for_room()
+        self.changed()
+
+    def _look_for_room(self) -> None:
+        """A full replica tells those that it has refused, in turn, when it has room again."""
+        has_room = self.session.ongoing < self.session.state.max_ongoing_requests
+        if has_room and not self.just_refused:
+            self.busy_until = 0.0
+        self.just_refused = False
 
     def changed(self) -> None:
         """Tell that a slot, or the replica's state, is another than before."""

@@ -1,11 +1,10 @@
-"""What every process of a mesh does alike: find its mesh, tell its supervisor, end with it."""
+"""What every process of a mesh does alike: find its mesh, and end with its supervisor."""
 
 from __future__ import annotations
 
 import asyncio
 import atexit
 import gc
-import json
 import os
 import signal
 import sys
@@ -80,12 +79,6 @@ def follow_supervisor(lifeline_fd: int) -> None:
         os._exit(1)
 
     threading.Thread(target=wait_for_the_end, name="lifeline", daemon=True).start()
-
-
-def report(settings: Settings, **facts: Any) -> None:
-    """Tell the supervisor something, as one line of JSON."""
-    if settings.report_fd >= 0:
-        os.write(settings.report_fd, (json.dumps(facts) + "\n").encode())
 
 
 def leave(status: int) -> NoReturn:

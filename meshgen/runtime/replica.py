@@ -18,6 +18,7 @@ from meshgen.runtime.arrivedstream import end_streams
 from meshgen.runtime.bulk import PayloadStore
 from meshgen.runtime.heldvalue import HeldValue
 from meshgen.runtime.holds import Holds
+from meshgen.runtime.host_id import this_host
 from meshgen.runtime.httpmessage import HTTP_METHOD
 from meshgen.runtime.instance import Instance
 from meshgen.runtime.occupancy import Occupancy
@@ -90,6 +91,7 @@ class Replica:
             phase=self._phase,
             replica_id=self.replica_id,
             max_ongoing_requests=self.spec.options.max_ongoing_requests,
+            host=this_host(),
         )
 
     async def start(self, find: Callable[[DeploymentID], DeploymentStub]) -> None:
@@ -109,6 +111,27 @@ class Replica:
         self._instance.threads.on_abandoned = self.occupancy.hold_for
         self._context = replace(self._context, servable_object=self._instance.target)
         self._set_phase(pb.REPLICA_PHASE_SERVING)
+
+    async def check_health(self) -> None:
+        """Ask the user's object, if it can tell.
+
+        Raises:
+            BaseException: Whatever its `check_health` raises.
+        """
+        self.enter_context()
+        assert self._instance is not None
+        await self._instance.check_health()
+
+    async def reconfigure(self, user_config: Any) -> None:
+        """Hand a new configuration to the user's object, while it serves.
+
+        Raises:
+            OptionError: Its class has no `reconfigure`.
+            BaseException: Whatever that raises.
+        """
+        self.enter_context()
+        assert self._instance is not None
+        await self._instance.reconfigure(user_config)
 
     def enter_context(self) -> None:
         """Make the code that runs from here on, and the tasks it starts, code of this replica."""
@@ -298,11 +321,11 @@ class Replica:
         timeout = self.spec.options.graceful_shutdown_timeout_s
         try:
             async with asyncio.timeout(timeout):
-                await self.occupancy.idle.wait()
+                await self.occupancy.until_idle()
                 if len(self.values):
                     # Calls that were told of them may be on their way to who will ask.
                     await asyncio.sleep(_LAST_QUESTIONS)
-                    await self.occupancy.idle.wait()
+                    await self.occupancy.until_idle()
         except TimeoutError:
             logger.warning(
                 "%s: %d calls and %d values that others need were left after %s s",

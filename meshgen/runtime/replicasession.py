@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from meshgen.errors import ProtocolError
 from meshgen.objectref import Passed
-from meshgen.runtime.frames import PROTOCOL_VERSION, write_payload, write_references
+from meshgen.runtime.frames import (
+    PROTOCOL_VERSION,
+    kind_name,
+    write_payload,
+    write_references,
+)
 from meshgen.runtime.outbox import Outbox, note
 from meshgen.runtime.session import ERROR, REQUEST, RESPONSE
 from meshgen.types import DeploymentID, Payload
 from meshgen.v1 import mesh_pb2 as pb
 
+OF_VALUES = frozenset(
+    (pb.FRAME_KIND_RETAIN, pb.FRAME_KIND_FETCH, pb.FRAME_KIND_HOLD, pb.FRAME_KIND_RELEASE)
+)
+
 
 class ReplicaEvents(Protocol):
     """What a replica does about what a caller sends."""
+
+    def greeted(self, hello: pb.Hello) -> None:
+        """Somebody means this deployment.
+
+        Raises:
+            ProtocolError: It knows other methods than there are.
+        """
 
     def requested(self, call_id: int, invocation: pb.Invocation) -> None:
         """A call came."""
@@ -46,42 +62,67 @@ class ReplicaSession:
         self.caller = ""
         self._deployment = deployment
         self._events = events
+        # The greatest id that was used: each is greater than those before it.
+        self._last_id = 0
         # Set by who owns this session, before the first frame.
         self.values: ValueEvents
 
-    def receive(self, frames: Iterable[pb.Frame]) -> None:
+    def receive(self, frames: Sequence[pb.Frame]) -> None:
         """Take in frames of the caller.
 
         Raises:
             ProtocolError: A frame is not in the table, or the caller speaks another protocol.
         """
+        if frames and not self.caller:
+            self._greet(frames[0])
+            frames = frames[1:]
         for frame in frames:
             kind = frame.kind
             if kind == REQUEST:
-                if not self.caller:
-                    raise ProtocolError("a caller called before it said which deployment it means")
+                self._use(frame.id)
                 self._events.requested(frame.id, frame.invocation)
             elif kind == pb.FRAME_KIND_CANCEL:
+                self._used(frame)
                 self._events.left(frame.id)
             elif kind == pb.FRAME_KIND_PING:
                 note(self.outbox, pb.FRAME_KIND_PONG, frame.id)
-            elif kind == pb.FRAME_KIND_HELLO:
-                self._greet(frame.hello)
-            elif kind != pb.FRAME_KIND_PONG:
+            else:
                 self._receive_of_value(frame)
 
     def _receive_of_value(self, frame: pb.Frame) -> None:
         kind = frame.kind
+        if kind not in OF_VALUES:
+            raise ProtocolError(f"{self.caller} sent {kind_name(frame)}")
+        if not frame.value_id:
+            raise ProtocolError(f"{self.caller} sent {kind_name(frame)} without a value's id")
         if kind == pb.FRAME_KIND_RETAIN:
+            self._used(frame)
             self.values.retained(frame.id, frame.value_id)
-        elif kind == pb.FRAME_KIND_FETCH or kind == pb.FRAME_KIND_HOLD:
-            self.values.asked(frame)
         elif kind == pb.FRAME_KIND_RELEASE:
             self.values.released(frame.value_id)
         else:
-            raise ProtocolError(f"a caller sent a frame of kind {kind}")
+            self._use(frame.id)
+            self.values.asked(frame)
 
-    def _greet(self, hello: pb.Hello) -> None:
+    def _use(self, call_id: int) -> None:
+        if call_id <= self._last_id:
+            raise ProtocolError(
+                f"{self.caller} used the id {call_id} after {self._last_id}: ids of calls grow"
+            )
+        self._last_id = call_id
+
+    def _used(self, frame: pb.Frame) -> None:
+        if not 0 < frame.id <= self._last_id:
+            raise ProtocolError(
+                f"{self.caller} sent {kind_name(frame)} for call {frame.id}, which it never made"
+            )
+
+    def _greet(self, frame: pb.Frame) -> None:
+        hello = frame.hello
+        if frame.kind != pb.FRAME_KIND_HELLO:
+            raise ProtocolError(
+                f"a caller sent {kind_name(frame)} before it said which deployment it means"
+            )
         if hello.protocol != PROTOCOL_VERSION:
             raise ProtocolError(
                 f"{hello.caller} speaks version {hello.protocol} of the mesh protocol, "
@@ -91,6 +132,7 @@ class ReplicaSession:
             raise ProtocolError(
                 f"{hello.caller} means to call {hello.deployment}, but this is {self._deployment}"
             )
+        self._events.greeted(hello)
         self.caller = hello.caller or "somebody"
 
     def announce(self, state: pb.State) -> None:

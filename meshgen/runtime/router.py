@@ -1,15 +1,14 @@
-"""Choose which replica answers a call, and hold calls back while all are busy."""
+"""Send the calls of a process to a deployment's replicas, and hold them back while all are busy."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import OrderedDict
 
 from meshgen.errors import BackPressureError, MeshError, NotServingError
+from meshgen.runtime.budget import Budget
 from meshgen.runtime.calls import PendingCall, no_replica
+from meshgen.runtime.members import Connect, Members, backoff
 from meshgen.runtime.peer import Peer
 from meshgen.runtime.pinned import PinnedCalls
 from meshgen.runtime.resolver import Resolver
@@ -17,25 +16,14 @@ from meshgen.stub import DeploymentStub
 
 # How long calls wait for a replica when none takes any, in seconds.
 PATIENCE = 30.0
-# How long a full or failed replica is left alone: at first, and at most.
+# How long a full replica is left alone: at first, and at most.
 _BACKOFF = (0.005, 0.1)
-_RECONNECT = (0.1, 2.0)
-
-Connect = Callable[[str, Callable[[Peer], None]], Peer]
-
-
-def pick(peers: Sequence[Peer], rng: random.Random) -> Peer:
-    """Of two random peers, the one with fewer calls in flight."""
-    if len(peers) == 1:
-        return peers[0]
-    first, second = rng.sample(peers, 2)
-    return first if first.in_flight <= second.in_flight else second
 
 
 class Router:
     """Sends the calls of this process to one deployment's replicas, first come first served.
 
-    Owns the peers and the task that looks for new ones; starts looking with the first call.
+    Owns their connections; starts looking for replicas with the first call.
     """
 
     def __init__(
@@ -47,30 +35,19 @@ class Router:
         patience: float = PATIENCE,
     ) -> None:
         self.stub = stub
+        self.members = Members(stub, resolver, connect, self)
+        # Those that only one of the replicas can answer.
+        self.pinned = PinnedCalls(self.members)
         self._patience = patience
-        self._resolver = resolver
-        self._connect = connect
-        self._rng = random.Random()
-        self._queue: deque[PendingCall] = deque()
-        self._peers: dict[str, Peer] = {}
-        # Those that take calls.
-        self._serving: list[Peer] = []
-        self._failures: dict[str, _Failures] = {}
-        self._last_failure = ""
-        self._closing: set[asyncio.Task[None]] = set()
-        self._look: asyncio.Event = asyncio.Event()
-        self._watching: asyncio.Task[None] | None = None
+        self._choice = self.members.choice
+        self._budget = Budget()
+        # In their order; a dictionary, so that one in the middle can leave at once.
+        self._queue: OrderedDict[PendingCall, None] = OrderedDict()
         self._loop = asyncio.get_running_loop()
-        self._served_at = self._loop.time()
+        # When calls had a replica the last time, or waited for none.
+        self._served_at: float | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._closed = False
-        # Those that only one of the replicas can answer.
-        self.pinned = PinnedCalls(self)
-
-    @property
-    def peers(self) -> list[Peer]:
-        """The connections to replicas, also those that are being made."""
-        return list(self._peers.values())
 
     def submit(self, call: PendingCall) -> None:
         """Send a call, or queue it until a replica has room."""
@@ -80,58 +57,45 @@ class Router:
         call.dispatcher = self
         if call.context.deadline is not None:
             call.watch_deadline(self._loop, call.context.deadline)
-        limit = self.stub.max_queued_requests
-        if not self._queue and (peer := self._pick()) is not None:
+        peer = None if self._queue else self._choice.pick(call.context.session_id)
+        if peer is not None:
             call.launch(peer)
-            return
-        if 0 <= limit <= len(self._queue):
-            call.fail(
-                BackPressureError(
-                    f"{call.target} already has {len(self._queue)} calls of this process waiting, "
-                    f"and max_queued_requests is {limit}"
-                )
-            )
-            return
-        self._queue.append(call)
-        self.dispatch()
+        elif 0 <= self.stub.max_queued_requests <= len(self._queue):
+            call.fail(self._too_many())
+        else:
+            self._queue[call] = None
+            self.dispatch()
+
+    def _too_many(self) -> BackPressureError:
+        return BackPressureError(
+            f"{self.stub.id} already has {len(self._queue)} calls of this process waiting, "
+            f"and max_queued_requests is {self.stub.max_queued_requests}"
+        )
 
     def dispatch(self) -> None:
         """Send what can be sent."""
         while self._queue:
-            peer = self._pick()
+            call = next(iter(self._queue))
+            peer = self._choice.pick(call.context.session_id)
             if peer is None:
                 self._wait_for_room()
                 return
-            call = self._queue.popleft()
+            del self._queue[call]
             if not call.is_over():
                 call.launch(peer)
 
-    def _pick(self) -> Peer | None:
-        """The replica for the next call, if any has room."""
-        peers = self._serving
-        if len(peers) == 1:
-            return peers[0] if peers[0].has_room() else None
-        open_peers = [peer for peer in peers if peer.has_room()]
-        return pick(open_peers, self._rng) if open_peers else None
-
     def _wait_for_room(self) -> None:
         """Nothing can be sent now: look for replicas, and look again after a back-off."""
-        self.watch()
-        now = self._loop.time()
+        self.members.watch()
+        now, serving = self._loop.time(), self.members.serving
         # One whose back-off is over has no room otherwise: its next answer wakes us.
-        waits = [peer.busy_until for peer in self._serving if peer.busy_until > now]
+        waits = [peer.busy_until for peer in serving if peer.busy_until > now]
         if waits:
             if self._retry is not None:
                 self._retry.cancel()
             self._retry = self._loop.call_at(min(waits), self.dispatch)
-        elif not self._serving:
-            self._look.set()
-
-    def watch(self) -> None:
-        """Begin to look for replicas."""
-        if self._watching is None:
-            self._served_at = self._loop.time()
-            self._watching = self._loop.create_task(self._watch_replicas())
+        elif not serving:
+            self.members.look()
 
     def again(self, call: PendingCall, peer: Peer) -> None:
         """`peer` did not start the call: it is first in the queue again."""
@@ -140,86 +104,79 @@ class Router:
         if self._closed:
             call.fail(self._shut_down())
             return
-        peer.refusals += 1
-        peer.busy_until = self._loop.time() + _backoff(peer.refusals, *_BACKOFF)
-        self._queue.appendleft(call)
+        now = self._loop.time()
+        peer.just_refused = True
+        # What was refused together is one refusal.
+        if peer.busy_until <= now:
+            peer.refusals += 1
+            peer.busy_until = now + backoff(peer.refusals, *_BACKOFF)
+        self._put_first(call)
         self.dispatch()
+
+    def _put_first(self, call: PendingCall) -> None:
+        self._queue[call] = None
+        self._queue.move_to_end(call, last=False)
 
     def forget(self, call: PendingCall) -> None:
         """Nobody waits for a queued call."""
-        if call in self._queue:
-            self._queue.remove(call)
+        self._queue.pop(call, None)
 
-    def _changed(self, peer: Peer) -> None:
-        """A peer has answered, has told another state, or is gone."""
-        if peer.closed:
-            self._lost(peer)
-        if peer.serving is not (peer in self._serving):
-            self._serving = [each for each in self._peers.values() if each.serving]
-            peer.serving_since = self._loop.time()
+    def changed(self) -> None:
+        """A replica has answered, takes calls, or does not any more."""
         if self._queue:
             self.dispatch()
         self.pinned.changed()
 
-    def _lost(self, peer: Peer) -> None:
-        if self._peers.get(peer.address) is not peer:
-            return
-        del self._peers[peer.address]
-        failures = self._failures.setdefault(peer.address, _Failures())
-        failures.count = 1 if peer.answered else failures.count + 1
-        failures.until = self._loop.time() + _backoff(failures.count, *_RECONNECT)
-        self._last_failure = peer.failure or self._last_failure
+    def lost(self, peer: Peer) -> None:
+        """A connection has ended: what has left may have run, what has not goes elsewhere."""
         unsent, sent = peer.session.lost()
-        for awaited in sent:
-            awaited.lost()
+        self._budget.earn(peer.new_answers())
+        if sent:
+            self._budget.spend()
+        # Backwards, as each is put first: in the end they are in their order again.
         for awaited in reversed(unsent):
             if isinstance(awaited, PendingCall):
                 awaited.unsent()
                 if awaited.place is None:
-                    self._queue.appendleft(awaited)
+                    self._put_first(awaited)
                 else:
                     self.pinned.again(awaited, peer)
-        task = self._loop.create_task(peer.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-        self._look.set()
+        for awaited in reversed(sent):
+            awaited.lost()
 
-    async def _watch_replicas(self) -> None:
-        """Ask the resolver every period, and at once when a call has nowhere to go."""
-        while True:
-            await self._reconcile()
-            self._give_up_late_calls()
-            self._look.clear()
-            try:
-                async with asyncio.timeout(self._resolver.period):
-                    await self._look.wait()
-                # Asked for: but not more than a hundred times a second.
-                await asyncio.sleep(0.01)
-            except TimeoutError:
-                pass
+    def may_repeat(self) -> bool:
+        """Whether calls may be sent again that may have run."""
+        for peer in self.members.peers:
+            self._budget.earn(peer.new_answers())
+        return self._budget.allows and not self._closed
 
-    async def _reconcile(self) -> None:
-        try:
-            addresses = await self._resolver.addresses()
-        except OSError as exc:  # too many open files, say: it may be better the next time
-            self._last_failure = f"looking for replicas failed: {exc}"
-            return
+    def repeat(self, call: PendingCall) -> None:
+        """A call that was lost is first in the queue again; the next change sends it."""
+        self._put_first(call)
+
+    def second(self, than: Peer) -> Peer | None:
+        """Another replica for a second copy of a call, if there is one to spare."""
+        if self._queue or not self.may_repeat():
+            return None
+        peer = self._choice.pick_other(than)
+        if peer is not None:
+            self._budget.spend()
+        return peer
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether calls wait for a replica."""
+        return bool(self._queue)
+
+    def looked(self) -> None:
+        """It was looked for replicas: calls for which there are none for long are given up."""
         now = self._loop.time()
-        self._failures = {at: self._failures[at] for at in addresses if at in self._failures}
-        for address in addresses:
-            failures = self._failures.get(address)
-            if address not in self._peers and (failures is None or failures.until <= now):
-                peer = self._connect(address, self._changed)
-                self._peers[address] = peer
-                peer.start()
-
-    def _give_up_late_calls(self) -> None:
-        now = self._loop.time()
-        if not self._queue or any(peer.trusted for peer in self._serving):
+        is_served = not self._queue or any(peer.works for peer in self.members.serving)
+        if is_served or self._served_at is None:
             self._served_at = now
         elif now - self._served_at > self._patience:
-            error = no_replica(str(self.stub.id), self._patience, self._last_failure)
-            self._fail_queue(error)
+            reason = self.members.last_failure
+            self._fail_queue(no_replica(str(self.stub.id), self._patience, reason))
 
     def _fail_queue(self, error: MeshError) -> None:
         waiting = list(self._queue)
@@ -240,26 +197,6 @@ class Router:
         self.refuse_all()
         if self._retry is not None:
             self._retry.cancel()
-        for peer in list(self._peers.values()):
-            peer.closed = True
-            self._lost(peer)
-        # Last: what had not left is in the queue again.
+        await self.members.close()
+        # What had not left is in the queue again.
         self._fail_queue(self._shut_down())
-        tasks = set(self._closing)
-        if self._watching is not None:
-            self._watching.cancel()
-            tasks.add(self._watching)
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@dataclass(slots=True)
-class _Failures:
-    """Connections to one address that failed in a row, and until when it is left alone."""
-
-    count: int = 0
-    until: float = 0.0
-
-
-def _backoff(count: int, first: float, most: float) -> float:
-    """Seconds to wait after the `count`th failure in a row."""
-    return min(most, first * float(2 ** min(count - 1, 10)))

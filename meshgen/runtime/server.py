@@ -15,18 +15,22 @@ import grpc.aio
 from meshgen.errors import ObjectLostError, ProtocolError
 from meshgen.naming import grpc_service
 from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
+from meshgen.runtime.carrier import LinkCarrier, translate_decoding_errors
 from meshgen.runtime.channel import SERVER_OPTIONS, Certificates
-from meshgen.runtime.host import LinkHost, answer_stream, is_cancelled
+from meshgen.runtime.host import answer_stream, is_cancelled
 from meshgen.runtime.pump import ItemPump
 from meshgen.runtime.replica import Replica
-from meshgen.types import DeploymentID
+from meshgen.types import DeploymentID, Payload
 from meshgen.v1 import mesh_pb2 as pb
 
 logger = logging.getLogger("meshgen")
 
 Context = Any
 
-_LAST_WRITE_SECONDS = 1.0
+# How long an upload may stand still, in seconds.
+_UPLOAD_SECONDS = 30.0
+# When to try again, for clients of gRPC that retry by themselves.
+_PUSHBACK = (("grpc-retry-pushback-ms", "100"),)
 
 
 class MeshServicer:
@@ -37,27 +41,7 @@ class MeshServicer:
 
     async def link(self, _: Any, context: Context) -> None:
         """Carry one caller's link until either side ends it."""
-        self._replica.enter_context()
-        async with LinkHost(self._replica) as host:
-            writer = asyncio.create_task(self._write(host, context))
-            try:
-                while (message := await context.read()) is not grpc.aio.EOF:
-                    await host.receive(message.frames)
-                host.session.outbox.close()
-                await writer
-            except ProtocolError as exc:
-                # gRPC loses the status of a call that is aborted during a write.
-                host.session.outbox.close()
-                await asyncio.wait((writer,), timeout=_LAST_WRITE_SECONDS)
-                await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(exc))
-            finally:
-                writer.cancel()
-
-    async def _write(self, host: LinkHost, context: Context) -> None:
-        # The caller may be gone at any write; the reader sees that too, and ends the link.
-        with suppress(grpc.aio.AbortError, grpc.aio.InternalError, asyncio.InvalidStateError):
-            while (message := await host.session.outbox.next()) is not None:
-                await context.write(message)
+        await LinkCarrier(self._replica, context).run()
 
     async def call(self, request: pb.CallRequest, context: Context) -> pb.CallResponse:
         """Run one unary call."""
@@ -95,24 +79,36 @@ class MeshServicer:
         return pump
 
     async def _admit(self, context: Context) -> None:
-        if not self._replica.occupancy.admit():
+        replica = self._replica
+        if replica.occupancy.admit():
+            return
+        if not replica.occupancy.open:
             await context.abort(
                 grpc.StatusCode.UNAVAILABLE,
-                f"{self._replica.origin} is full or leaving; the call was not started",
+                f"{replica.origin} takes no calls now; this one was not started: call another "
+                "replica",
             )
+        await context.abort(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"{replica.origin} runs as many calls as it may at a time "
+            f"({replica.spec.options.max_ongoing_requests}); this one was not started: call "
+            "another replica, or this one later",
+            trailing_metadata=_PUSHBACK,
+        )
 
     async def upload(
         self, requests: AsyncIterator[pb.UploadRequest], context: Context
     ) -> pb.UploadResponse:
         """Keep large arguments until the call that names them comes."""
         try:
-            first = await anext(aiter(requests), pb.UploadRequest())
-            assembler = Assembler(first.sizes)
-            async for request in requests:
-                assembler.add(request.chunk)
-            self._replica.uploads.put(first.payload_id, assembler.payload())
-        except ProtocolError as exc:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(exc))
+            with translate_decoding_errors():
+                payload_id, payload = await _uploaded(requests)
+            self._replica.uploads.put(payload_id, payload)
+        except (ProtocolError, TimeoutError) as exc:
+            reason = str(exc) or f"nothing came for {_UPLOAD_SECONDS:g} s"
+            who = context.peer()
+            logger.warning("%s ended an upload of %s: %s", self._replica.origin, who, reason)
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, reason)
         return pb.UploadResponse()
 
     async def fetch(self, request: pb.FetchRequest, context: Context) -> None:
@@ -124,6 +120,18 @@ class MeshServicer:
                     await context.write(pb.FetchResponse(chunk=chunk))
         except (ProtocolError, ObjectLostError) as exc:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(exc))
+
+
+async def _uploaded(requests: AsyncIterator[pb.UploadRequest]) -> tuple[str, Payload]:
+    async with asyncio.timeout(_UPLOAD_SECONDS) as timeout:
+        first = await anext(aiter(requests), pb.UploadRequest())
+        if not first.payload_id:
+            raise ProtocolError("a large payload came without its id")
+        assembler = Assembler(first.sizes)
+        async for request in requests:
+            timeout.reschedule(asyncio.get_running_loop().time() + _UPLOAD_SECONDS)
+            assembler.add(request.chunk)
+    return first.payload_id, assembler.payload()
 
 
 def _handlers(servicer: MeshServicer, deployment: DeploymentID) -> list[grpc.GenericRpcHandler]:

@@ -1,6 +1,6 @@
 """The process of one replica: `python -m meshgen.runtime.service`, told by `MESHGEN_*` variables.
 
-construct the user's object → bind the address → SERVING … SIGTERM → DRAINING → gone
+construct the user's object → bind the address → SERVING … SIGTERM or unhealthy → DRAINING → gone
 """
 
 from __future__ import annotations
@@ -8,31 +8,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import ExitStack
 
 from meshgen.errors import MeshError
 from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.codec import format_user_traceback
+from meshgen.runtime.departure import Departure
+from meshgen.runtime.healthcheck import HealthCheck
+from meshgen.runtime.loopwatch import LoopWatch
 from meshgen.runtime.process import (
     collect_less_garbage,
     leave,
     open_caller,
     read_certificates,
-    report,
     run_until_done,
-    stop_signal,
 )
+from meshgen.runtime.reconfigure import reconfiguring, reload_signal
 from meshgen.runtime.replica import Replica
+from meshgen.runtime.reports import Reports, reporting
 from meshgen.runtime.server import serving
 from meshgen.runtime.values import ValueStore
 from meshgen.serve.context import process
-from meshgen.settings import Settings, leaving_mark
+from meshgen.settings import Settings
 from meshgen.spec import ServiceSpec, read_service
-
-# How old what the supervisor knows of this replica's values may be.
-_REPORT_SECONDS = 0.5
 
 
 def main() -> None:
@@ -46,29 +45,47 @@ def main() -> None:
 
 
 async def run(settings: Settings) -> int:
-    """Serve until told to stop; the exit status."""
+    """Serve until told to stop or unhealthy; the exit status."""
     assert settings.service_dir is not None
     spec = read_service(settings.service_dir)
     name = f"{spec.stub.id}#{settings.replica_id}"
+    reports, reload = Reports(settings.report_fd), reload_signal()
     with ExitStack() as stack:
         set_health = _health(settings, spec, stack)
         async with open_caller(settings, name) as caller:
             replica = Replica(spec, caller, settings.replica_id, _store(settings, name))
-            if not await _construct(replica, caller, settings):
+            if not await _construct(replica, caller, reports):
                 return 1
             async with serving(replica, settings.listen, read_certificates(settings)):
-                stop = stop_signal()
+                departure = Departure(replica, settings.listen, set_health, reports)
                 set_health(True)
                 collect_less_garbage()
-                report(settings, phase="serving")
+                reports.tell(phase="serving")
                 _serve_metrics(settings, replica, stack)
-                async with _reporting(settings, replica):
-                    await stop.wait()
-                set_health(False)
-                _leave_folder(settings.listen)
-                await replica.drain()
+                with LoopWatch(name):
+                    async with (
+                        reporting(replica, reports),
+                        reconfiguring(replica, settings.service_dir, reload, reports),
+                    ):
+                        await _until_due(replica, departure, reports)
+                    await replica.drain()
             await replica.close()
-    return 0
+    return departure.status
+
+
+async def _until_due(replica: Replica, departure: Departure, reports: Reports) -> None:
+    with _checking(replica, reports, departure):
+        await departure.due()
+
+
+def _checking(replica: Replica, reports: Reports, departure: Departure) -> HealthCheck:
+    return HealthCheck(
+        replica.origin,
+        replica.spec.options,
+        replica.check_health,
+        tell=lambda count, error: reports.tell(health_failures=count, health_error=error),
+        give_up=departure.give_up,
+    )
 
 
 def _store(settings: Settings, owner: str) -> ValueStore:
@@ -85,33 +102,6 @@ def _serve_metrics(settings: Settings, replica: Replica, stack: ExitStack) -> No
         stack.enter_context(serving_metrics(replica, settings.metrics))
 
 
-@asynccontextmanager
-async def _reporting(settings: Settings, replica: Replica) -> AsyncIterator[None]:
-    """Tell the supervisor how much this replica keeps for others, when that has changed."""
-    task = asyncio.create_task(_report_values(settings, replica))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _report_values(settings: Settings, replica: Replica) -> None:
-    changed = asyncio.Event()
-    replica.values.on_change = changed.set
-    told = replica.values.stats
-    while settings.report_fd >= 0:
-        await changed.wait()
-        changed.clear()
-        # What else changes meanwhile is told along with it.
-        await asyncio.sleep(_REPORT_SECONDS)
-        stats = replica.values.stats
-        if stats != told:
-            told = stats
-            kept = stats.bytes + stats.spilled_bytes
-            report(settings, stored_values=stats.count, stored_bytes=kept)
-
-
 def _health(settings: Settings, spec: ServiceSpec, stack: ExitStack) -> Callable[[bool], None]:
     if not settings.health:
         return lambda _serving: None
@@ -123,7 +113,7 @@ def _health(settings: Settings, spec: ServiceSpec, stack: ExitStack) -> Callable
     return stack.enter_context(HealthServer(settings.health, names)).set_serving
 
 
-async def _construct(replica: Replica, caller: MeshCaller, settings: Settings) -> bool:
+async def _construct(replica: Replica, caller: MeshCaller, reports: Reports) -> bool:
     """Whether the user's constructor succeeded; its traceback is shown and reported if not."""
     try:
         await replica.start(caller.find)
@@ -132,17 +122,11 @@ async def _construct(replica: Replica, caller: MeshCaller, settings: Settings) -
             raise
         text = format_user_traceback(exc)
         print(f"{replica.stub.id.name} could not be constructed:\n{text}", file=sys.stderr)
-        report(settings, phase="failed", error=text)
+        reports.tell(phase="failed", error=text)
         return False
     process.replica = replica.context
     process.store = replica.store
     return True
-
-
-def _leave_folder(listen: str) -> None:
-    """Let nobody new find this replica; who was told of values here still can."""
-    if listen.startswith("unix:"):
-        leaving_mark(Path(listen.removeprefix("unix:"))).touch()
 
 
 if __name__ == "__main__":

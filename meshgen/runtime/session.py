@@ -13,11 +13,12 @@ A replica that has answered is told of a CANCEL too: it may keep what the answer
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from meshgen import __version__
 from meshgen.errors import ProtocolError
-from meshgen.runtime.frames import PROTOCOL_VERSION, write_invocation
+from meshgen.runtime.frames import PROTOCOL_VERSION, kind_name, write_invocation
 from meshgen.runtime.outbox import Outbox, note
 from meshgen.types import Call, DeploymentID
 from meshgen.v1 import mesh_pb2 as pb
@@ -26,6 +27,7 @@ from meshgen.v1 import mesh_pb2 as pb
 REQUEST = pb.FRAME_KIND_REQUEST
 RESPONSE = pb.FRAME_KIND_RESPONSE
 ERROR = pb.FRAME_KIND_ERROR
+_ANSWERS = frozenset((RESPONSE, ERROR, pb.FRAME_KIND_BUSY))
 
 
 class Awaited(Protocol):
@@ -50,10 +52,14 @@ class CallerSession:
     def __init__(self) -> None:
         self.outbox: Outbox[pb.LinkRequest] = Outbox(pb.LinkRequest)
         self.state = pb.State()
+        # How many calls, of whichever caller, ran there when its last message left.
+        self.ongoing = 0
         # None stands for a call that was left.
         self.calls: dict[int, Awaited | None] = {}
         # Those of them that take no slot there: questions, and calls that wait for values.
         self.waiting: set[int] = set()
+        # Who waits for a PONG, by the id of the PING.
+        self._pings: dict[int, Callable[[], None]] = {}
         self._next_id = 1
 
     @property
@@ -61,13 +67,22 @@ class CallerSession:
         """Calls that the replica has not answered."""
         return len(self.calls)
 
-    def hello(self, deployment: DeploymentID, caller: str) -> None:
-        """Say who calls whom; the first frame of a link."""
+    def hello(self, deployment: DeploymentID, caller: str, methods: str = "") -> None:
+        """Say who calls whom, and which methods it knows; the first frame of a link."""
         frame = self.outbox.add()
         frame.kind = pb.FRAME_KIND_HELLO
         frame.hello.protocol = PROTOCOL_VERSION
         frame.hello.deployment = str(deployment)
         frame.hello.caller = caller
+        frame.hello.methods = methods
+        frame.hello.version = __version__
+
+    def ping(self, on_pong: Callable[[], None]) -> None:
+        """Have the replica's loop answer; `on_pong` is called when it has, if it ever does."""
+        ping_id = self._next_id
+        self._next_id += 1
+        self._pings[ping_id] = on_pong
+        note(self.outbox, pb.FRAME_KIND_PING, ping_id)
 
     def request(self, call: Call, awaited: Awaited, payload_id: str = "") -> int:
         """Queue a call and return its id; its arguments were uploaded if there is a payload id."""
@@ -116,7 +131,8 @@ class CallerSession:
         state_changed = False
         for frame in frames:
             kind = frame.kind
-            if self.waiting:
+            # Not by a RETAIN, after which the call waits on, nor by a PING of the same id.
+            if self.waiting and kind in _ANSWERS:
                 self.waiting.discard(frame.id)
             if kind == RESPONSE or kind == ERROR:
                 awaited = self.calls.pop(frame.id, self)
@@ -140,8 +156,12 @@ class CallerSession:
                 awaited.retained()
         elif frame.kind == pb.FRAME_KIND_PING:
             note(self.outbox, pb.FRAME_KIND_PONG, frame.id)
-        elif frame.kind != pb.FRAME_KIND_PONG:
-            raise ProtocolError(f"a replica sent a frame of kind {frame.kind}")
+        elif frame.kind == pb.FRAME_KIND_PONG:
+            if frame.id not in self._pings:
+                raise ProtocolError(f"a replica answered ping {frame.id}, which is not open")
+            self._pings.pop(frame.id)()
+        else:
+            raise ProtocolError(f"a replica sent {kind_name(frame)}")
 
     def answered(self, frame: pb.Frame) -> None:
         """An answer to a call that is not open.
@@ -159,6 +179,7 @@ class CallerSession:
         while (message := self.outbox.take()) is not None:
             unsent |= {frame.id for frame in message.frames if frame.kind == REQUEST}
         calls, self.calls = self.calls, {}
+        self.waiting.clear()
         waiting = [(call_id, call) for call_id, call in calls.items() if call is not None]
         return (
             [call for call_id, call in waiting if call_id in unsent],

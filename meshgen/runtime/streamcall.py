@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from meshgen.errors import MeshError
+from meshgen.errors import MeshError, UnavailableError
 from meshgen.items import ItemBuffer
 from meshgen.runtime import codec, frames
-from meshgen.runtime.calls import Home, PendingCall
+from meshgen.runtime.callpartners import Home
+from meshgen.runtime.calls import PendingCall
 from meshgen.runtime.peer import Peer
 from meshgen.runtime.session import ERROR
 from meshgen.runtime.streamfeed import feed
@@ -60,6 +61,8 @@ class StreamCall(PendingCall):
         try:
             await feed(self._items, peer, first.items, first.stream_id)
         except MeshError as exc:
+            if isinstance(exc, UnavailableError):
+                peer.wire_failures += 1
             self._items.end(exc)
             peer.session.cancel(self._call_id)
 

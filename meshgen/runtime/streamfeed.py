@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing
 
+from meshgen.errors import ProtocolError, ReplicaLostError
 from meshgen.items import ItemBuffer
 from meshgen.runtime import codec, frames
 from meshgen.runtime.peer import Peer
@@ -20,7 +21,7 @@ async def feed(
     More is read only when all that was put in is taken: a slow consumer holds back the producer.
 
     Raises:
-        MeshError: The replica was lost.
+        ReplicaLostError: The replica is gone, or has forgotten what it kept for a link that is.
     """
     await _put(items, peer, first)
     if stream_id:
@@ -39,4 +40,9 @@ async def _put(items: ItemBuffer, peer: Peer, messages: Sequence[pb.Payload]) ->
 
 
 async def _payload(peer: Peer, item: pb.Payload) -> Payload:
-    return await peer.fetch(item.payload_id) if item.payload_id else frames.read_payload(item)
+    if not item.payload_id:
+        return frames.read_payload(item)
+    try:
+        return await peer.fetch(item.payload_id)
+    except ProtocolError as exc:
+        raise ReplicaLostError(f"an item of a stream is lost: {exc}") from exc

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshgen.serve.context import get_replica_context
 from meshgen.serve.deployment import Application, Deployment, deployment
+from meshgen.serve.method import method
 
 if TYPE_CHECKING:
     from meshgen.api import (
@@ -26,6 +27,7 @@ __all__ = [
     "get_app_handle",
     "get_deployment_handle",
     "get_replica_context",
+    "method",
     "run",
     "shutdown",
     "start",

@@ -12,7 +12,7 @@ from meshgen.objectref import composing
 from meshgen.serve.context import current_caller, current_request
 from meshgen.serve.response import DeploymentResponse, DeploymentResponseGenerator
 from meshgen.stub import DeploymentStub, MethodStub
-from meshgen.types import Caller, DeploymentID, RequestContext, new_id
+from meshgen.types import Caller, CallPolicy, DeploymentID, RequestContext, new_id
 
 __all__ = ["DeploymentHandle", "DeploymentResponse", "DeploymentResponseGenerator"]
 
@@ -20,7 +20,8 @@ __all__ = ["DeploymentHandle", "DeploymentResponse", "DeploymentResponseGenerato
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandleOptions:
     """How a handle calls. `timeout_s` is for each call from `.remote()` to its result; with
-    `compose_streams` the calls take streams as arguments."""
+    `compose_streams` the calls take streams as arguments. The last two say what may be done for
+    unary calls, in place of what their method declares (`@serve.method`)."""
 
     method_name: str = "__call__"
     stream: bool = False
@@ -28,6 +29,8 @@ class HandleOptions:
     multiplexed_model_id: str = ""
     session_id: str = ""
     timeout_s: float | None = None
+    idempotent: bool | None = None
+    hedge_after_s: float | None = None
 
     def updated(self, given: Mapping[str, Any]) -> HandleOptions:
         """A copy with some options changed.
@@ -43,13 +46,29 @@ class HandleOptions:
                 f"it has {', '.join(self.__slots__)}"
             )
         for name, value in given.items():
-            is_right = isinstance(value, _TYPES[name])
-            if not is_right or isinstance(value, bool) != (_TYPES[name] is bool):
+            is_wrong_bool = isinstance(value, bool) and name not in _SWITCHES
+            if is_wrong_bool or not isinstance(value, _TYPES[name]):
                 raise OptionTypeError(f"{name} of DeploymentHandle.options() cannot be {value!r}")
         changed = replace(self, **given)
         if changed.timeout_s is not None and not changed.timeout_s > 0:
             raise OptionError(f"timeout_s must be positive, got {changed.timeout_s}")
+        # Refused here and now, if that can be known without the method.
+        CallPolicy(idempotent=changed.idempotent is not False, hedge_after_s=changed.hedge_after_s)
         return changed
+
+    def policy(self, method: MethodStub) -> CallPolicy | None:
+        """What may be done for calls of a method; None if each is to run once at most.
+
+        Raises:
+            OptionError: These options ask for a second copy of what may run once only.
+        """
+        idempotent = method.idempotent if self.idempotent is None else self.idempotent
+        hedge_after_s = self.hedge_after_s
+        if idempotent and hedge_after_s is None:
+            hedge_after_s = method.hedge_after_s
+        if not idempotent and hedge_after_s is None:
+            return None
+        return CallPolicy(idempotent=idempotent, hedge_after_s=hedge_after_s)
 
 
 _TYPES = {
@@ -59,7 +78,10 @@ _TYPES = {
     "multiplexed_model_id": str,
     "session_id": str,
     "timeout_s": int | float | None,
+    "idempotent": bool | None,
+    "hedge_after_s": int | float | None,
 }
+_SWITCHES = {"stream", "compose_streams", "idempotent"}
 
 
 _DEFAULTS = HandleOptions()
@@ -81,6 +103,7 @@ class DeploymentHandle:
         self._options = options
         # Looked up by the first call.
         self._method: MethodStub | None = None
+        self._policy: CallPolicy | None = None
         # Whether a call may belong to its caller's request just as that is.
         self._is_plain = not (
             options.timeout_s or options.multiplexed_model_id or options.session_id
@@ -134,10 +157,13 @@ class DeploymentHandle:
             SignatureError: The method could not accept these arguments.
             SerializationError: An argument cannot be pickled.
             NotServingError: No mesh runs here.
+            OptionError: `hedge_after_s` was given for a method that is not idempotent.
         """
         method = self._method
         if method is None:
-            method = self._method = self._stub.method(self._options.method_name)
+            method = self._stub.method(self._options.method_name)
+            self._policy = self._options.policy(method)
+            self._method = method
         method.check(self._stub.id, args, kwargs)
         if self._options.compose_streams:
             with composing():
@@ -158,7 +184,8 @@ class DeploymentHandle:
                 f"handle.options(stream=True).{method.name}.remote(...)"
             )
         response: DeploymentResponse[Any] = DeploymentResponse(context.request_id)
-        caller.submit(self._stub, method.name, (args, kwargs), context, response)
+        arguments = (args, kwargs)
+        caller.submit(self._stub, method.name, arguments, context, response, self._policy)
         return response
 
     def _context(self) -> RequestContext:

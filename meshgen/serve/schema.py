@@ -28,11 +28,16 @@ class DeploymentStatus(StrEnum):
 
 
 class ReplicaState(StrEnum):
-    """What one replica is doing; equal to its name as a string."""
+    """What one replica is doing; equal to its name as a string.
+
+    One in BACKOFF has ended and is started again soon. One in CRASH_LOOP has ended too often in a
+    row: it is tried again every ten seconds.
+    """
 
     STARTING = "STARTING"
     RUNNING = "RUNNING"
     BACKOFF = "BACKOFF"
+    CRASH_LOOP = "CRASH_LOOP"
     FAILED = "FAILED"
     STOPPING = "STOPPING"
     STOPPED = "STOPPED"
@@ -42,7 +47,9 @@ class ReplicaState(StrEnum):
 class ReplicaStatus:
     """One replica's process. `last_error` is the traceback or exit status it last ended with.
 
-    `stored_values` and `stored_bytes` are what it keeps for others, half a second ago at most.
+    It stays when the replica serves again, so that `restarts` can be understood. `ongoing_requests`
+    is its load; `stored_values` and `stored_bytes` are what it keeps for others; both are half a
+    second old at most. `health_failures` counts those of its health check in a row.
     """
 
     replica_id: str
@@ -50,6 +57,8 @@ class ReplicaStatus:
     pid: int | None = None
     restarts: int = 0
     last_error: str = ""
+    ongoing_requests: int = 0
+    health_failures: int = 0
     stored_values: int = 0
     stored_bytes: int = 0
 

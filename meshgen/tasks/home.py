@@ -36,7 +36,7 @@ class TaskService:
     ) -> ObjectRef[Any]:
         """Call it and return at once. A call that stands `apart` does not end with its request."""
         reply = Reply()
-        stub = self.stub if place is None else replace(self.stub, place=place)
+        stub = self.stub if place is None else self.stub.at(place)
         self.caller.submit(stub, method, (args, kwargs), _context(apart), reply)
         return ObjectRef(reply)
 

@@ -83,6 +83,15 @@ def test_services_are_locked_down(compose: Any) -> None:
         assert service["tmpfs"] == ["/tmp"]
 
 
+def test_a_replica_that_ends_is_started_again(compose: Any) -> None:
+    """One that is unhealthy ends by itself, as no engine restarts a container for its probes.
+
+    Also after a SIGHUP, which Docker takes for the end of any other policy and without the signal.
+    """
+    for service in compose["services"].values():
+        assert (service["restart"], service["stop_signal"]) == ("always", "SIGTERM")
+
+
 def test_only_the_gateway_is_published_and_only_to_this_machine(compose: Any) -> None:
     """Pickles are not for outsiders, and a port per service would break scaling."""
     published = {

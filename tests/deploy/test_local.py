@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -13,33 +11,9 @@ import pytest
 
 from meshgen.deploy.local import LocalMesh
 from meshgen.errors import DeployError, OptionError
-from meshgen.graph import build_graph
-from meshgen.serve.config import HTTPOptions
-from meshgen.serve.deployment import Application
 from tests.apps import failing, shapes
+from tests.deploy.meshes import deploy, local_mesh, pids
 from tests.programs import assert_gone
-
-
-@asynccontextmanager
-async def _mesh(
-    on_line: Callable[[str, str, bool], None] = lambda *_: None,
-) -> AsyncIterator[LocalMesh]:
-    mesh = LocalMesh(HTTPOptions(port=0), on_line)
-    try:
-        yield mesh
-    finally:
-        await mesh.close(at_once=True)
-
-
-async def _deploy(mesh: LocalMesh, app: Application, *, prefix: str | None = None) -> None:
-    async with asyncio.timeout(30):
-        await mesh.deploy(build_graph(app, app="shop"), prefix)
-
-
-def _pids(mesh: LocalMesh) -> list[int]:
-    app = mesh.status().applications["shop"]
-    found = [r.pid for d in app.deployments.values() for r in d.replicas]
-    return [pid for pid in found if pid is not None]
 
 
 def _sockets(mesh: LocalMesh) -> list[Path]:
@@ -48,10 +22,10 @@ def _sockets(mesh: LocalMesh) -> list[Path]:
 
 async def test_each_replica_has_a_socket_that_only_this_user_reaches() -> None:
     """In the mesh's folder, and no longer when it is stopped."""
-    async with _mesh() as mesh:
-        await _deploy(mesh, shapes.replicas)
+    async with local_mesh() as mesh:
+        await deploy(mesh, shapes.replicas)
         assert [s.name for s in _sockets(mesh)] == ["0.sock", "0.sock", "1.sock", "2.sock"]
-        processes = [psutil.Process(pid) for pid in _pids(mesh)]
+        processes = [psutil.Process(pid) for pid in pids(mesh)]
         assert len(processes) == 4
         assert not any(p.net_connections("inet") for p in processes)
         await mesh.delete("shop")
@@ -62,51 +36,51 @@ async def test_each_replica_has_a_socket_that_only_this_user_reaches() -> None:
 
 async def test_without_a_route_no_gateway_and_no_port() -> None:
     """HTTP is for who asks for it."""
-    async with _mesh() as mesh:
-        await _deploy(mesh, shapes.Leaf.bind())
+    async with local_mesh() as mesh:
+        await deploy(mesh, shapes.Leaf.bind())
         assert (mesh.http_address, mesh.status().proxies) == (None, {})
-        await _deploy(mesh, shapes.Leaf.bind(), prefix="/")
+        await deploy(mesh, shapes.Leaf.bind(), prefix="/")
         assert mesh.http_address is not None
         assert mesh.status().proxies == {"gateway": "HEALTHY"}
 
 
 async def test_a_failed_application_leaves_no_process() -> None:
     """Not even those of its deployments that could start."""
-    async with _mesh() as mesh:
+    async with local_mesh() as mesh:
         app = shapes.Nested.bind(shapes.Leaf.bind(), failing.Broken.bind("no model"))
         with pytest.raises(DeployError, match="cannot load: no model"):
-            await _deploy(mesh, app)
-        assert _pids(mesh) == []
+            await deploy(mesh, app)
+        assert pids(mesh) == []
         assert _sockets(mesh) == []
         assert mesh.status().applications["shop"].status == "DEPLOY_FAILED"
-        await _deploy(mesh, shapes.Leaf.bind())
+        await deploy(mesh, shapes.Leaf.bind())
         assert mesh.status().applications["shop"].status == "RUNNING"
 
 
 async def test_a_folder_that_is_missing_is_told() -> None:
     """A `working_dir` that is not there."""
     env = {"runtime_env": {"working_dir": "/there/is/no/such/folder"}}
-    async with _mesh() as mesh:
+    async with local_mesh() as mesh:
         with pytest.raises(DeployError, match="/there/is/no/such/folder"):
-            await _deploy(mesh, shapes.Leaf.options(ray_actor_options=env).bind())
+            await deploy(mesh, shapes.Leaf.options(ray_actor_options=env).bind())
 
 
 async def test_a_redeploy_with_fewer_replicas_takes_no_socket_twice() -> None:
     """Old and new ones run side by side for a moment."""
-    async with _mesh() as mesh:
+    async with local_mesh() as mesh:
         for count in (1, 3, 2, 1):
-            await _deploy(mesh, shapes.Leaf.options(num_replicas=count).bind())
-            assert len(_sockets(mesh)) == count == len(_pids(mesh))
+            await deploy(mesh, shapes.Leaf.options(num_replicas=count).bind())
+            assert len(_sockets(mesh)) == count == len(pids(mesh))
 
 
 async def test_a_cancelled_deploy_leaves_no_process() -> None:
     """Ctrl-C while a constructor runs."""
     constructing = asyncio.Event()
-    async with _mesh(lambda *_: constructing.set()) as mesh:
-        task = asyncio.create_task(_deploy(mesh, shapes.Stuck.bind(shapes.Leaf.bind())))
+    async with local_mesh(lambda *_: constructing.set()) as mesh:
+        task = asyncio.create_task(deploy(mesh, shapes.Stuck.bind(shapes.Leaf.bind())))
         async with asyncio.timeout(10):
             await constructing.wait()
-        processes = [psutil.Process(pid) for pid in _pids(mesh)]
+        processes = [psutil.Process(pid) for pid in pids(mesh)]
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -115,18 +89,32 @@ async def test_a_cancelled_deploy_leaves_no_process() -> None:
 
 async def test_a_route_is_checked_before_anything_starts() -> None:
     """And the application is not there afterwards."""
-    async with _mesh() as mesh:
+    async with local_mesh() as mesh:
         with pytest.raises(OptionError, match="must start with '/'"):
-            await _deploy(mesh, shapes.Leaf.bind(), prefix="shop")
+            await deploy(mesh, shapes.Leaf.bind(), prefix="shop")
         assert mesh.status().applications == {}
+
+
+async def test_replicas_that_hang_are_not_waited_for_for_ever() -> None:
+    """The first gets its time to drain and the margin, the next ones the margin only."""
+    quick = {"graceful_shutdown_timeout_s": 3.0}
+    side = shapes.Side.options(**quick).bind(shapes.Leaf.options(**quick).bind())
+    async with asyncio.timeout(60), local_mesh() as mesh:
+        await deploy(mesh, side)
+        processes = [psutil.Process(pid) for pid in pids(mesh)]
+        for process in processes:
+            process.suspend()
+        async with asyncio.timeout(3.0 + 5.0 + 5.0 + 1.0):
+            await mesh.close()
+        assert_gone(processes, within=1)
 
 
 async def test_close_leaves_no_descriptor_behind() -> None:
     """A program may run many meshes, one after the other."""
-    async with _mesh() as mesh:
-        await _deploy(mesh, shapes.Leaf.bind(), prefix="/")
+    async with local_mesh() as mesh:
+        await deploy(mesh, shapes.Leaf.bind(), prefix="/")
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(2):
-        async with _mesh() as mesh:
-            await _deploy(mesh, shapes.Leaf.bind(), prefix="/")
+        async with local_mesh() as mesh:
+            await deploy(mesh, shapes.Leaf.bind(), prefix="/")
     assert len(os.listdir("/proc/self/fd")) <= before

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from meshgen.errors import ObjectLostError
 from meshgen.objectref import ByValue, ObjectRef
 from meshgen.reply import Reply
 from meshgen.runtime.bulk import INLINE_LIMIT
@@ -58,6 +59,10 @@ class Worker:
     async def fail(self) -> None:
         """Always."""
         raise KeyError("no")
+
+    async def miss(self) -> None:
+        """A value that is gone."""
+        raise ObjectLostError("gone")
 
     async def stubborn(self) -> bytes:
         """A large value, even if it is cancelled."""

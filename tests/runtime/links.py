@@ -45,6 +45,9 @@ class Requested:
     left_calls: list[int] = field(default_factory=list)
     of_values: list[str] = field(default_factory=list)
 
+    def greeted(self, hello: pb.Hello) -> None:
+        """It fits."""
+
     def requested(self, call_id: int, invocation: pb.Invocation) -> None:
         """A call came."""
         self.calls.append((call_id, invocation.method))

@@ -78,7 +78,7 @@ class ScriptedPeer(Peer):
     def arrive(self, frame: pb.Frame) -> None:
         """A frame comes in."""
         self.session.receive([frame])
-        self.changed()
+        self.heard()
 
     async def upload(self, payload: Payload) -> str:
         """Wait until the test says that it arrived."""

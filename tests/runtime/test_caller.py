@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,14 @@ from meshgen.errors import (
     RequestCancelledError,
     SerializationError,
 )
+from meshgen.runtime.bulk import INLINE_LIMIT
 from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.meshfile import MeshFile
 from meshgen.runtime.network import MemoryNetwork
+from meshgen.serve.handle import DeploymentHandle
 from meshgen.spec import AppSpec, MeshSpec, write_mesh
 from meshgen.types import DeploymentID
-from tests.runtime.replicas import run_here, settle, spec_of, until
+from tests.runtime.replicas import Mesh, run_here, settle, spec_of, until
 
 
 class _Adder:
@@ -60,6 +64,23 @@ async def test_threads_call_while_the_loop_goes_on() -> None:
             loop = asyncio.get_running_loop()
             found = await asyncio.gather(*(loop.run_in_executor(pool, work, n) for n in range(4)))
         assert found == [[n + i for i in range(50)] for n in range(4)]
+
+
+def test_a_response_that_goes_while_the_loop_stands_still_lets_go_of_its_value() -> None:
+    """Between two runs of the loop its thread is free to drop things, too."""
+
+    async def value_left_there(mesh: Mesh) -> Any:
+        response = mesh.handle.add.remote(bytes(INLINE_LIMIT), b"")
+        await until(lambda: len(mesh.replicas[0].values) == 1 and response.settled)
+        return response
+
+    with asyncio.Runner() as runner:
+        context = run_here(_Adder)
+        mesh = runner.run(context.__aenter__())
+        response = runner.run(value_left_there(mesh))
+        del response
+        runner.run(until(lambda: len(mesh.replicas[0].values) == 0))
+        runner.run(context.__aexit__(None, None, None))
 
 
 async def test_another_loop_may_await() -> None:
@@ -188,6 +209,16 @@ async def test_closing_fails_what_waits_for_arguments() -> None:
             await waiting
         with pytest.raises(ReplicaLostError):
             await running
+
+
+async def test_each_set_of_methods_has_connections_of_its_own() -> None:
+    """Those say which methods are known: after a redeploy, old and new handles both go on."""
+    async with run_here(_Adder) as mesh:
+        old = replace(mesh.stub, methods={"add": mesh.stub.methods["add"]})
+        for stub in (mesh.stub, old, pickle.loads(pickle.dumps(old))):
+            handle = DeploymentHandle(stub, caller=mesh.caller)
+            assert await handle.add.remote(1, 2) == 3
+        assert len(vars(mesh.caller)["_routers"]) == 2
 
 
 async def test_calls_after_closing_fail() -> None:

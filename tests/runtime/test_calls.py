@@ -17,13 +17,14 @@ from meshgen.errors import (
 from meshgen.items import ItemBuffer
 from meshgen.objectref import ByValue, ObjectRef
 from meshgen.reply import Reply
-from meshgen.runtime.calls import PendingCall, no_replica, passable
+from meshgen.runtime.calls import PendingCall, no_replica
 from meshgen.runtime.codec import encode_arguments, encode_failure
 from meshgen.runtime.heldvalue import HeldValue
 from meshgen.runtime.peer import Peer
 from meshgen.runtime.session import ERROR, REQUEST, RESPONSE
 from meshgen.runtime.streamcall import StreamCall
 from meshgen.runtime.unarycall import UnaryCall
+from meshgen.runtime.upstream import passable
 from meshgen.types import DeploymentID, Payload, RequestContext
 from meshgen.v1 import mesh_pb2 as pb
 from tests.runtime.peers import Here, ScriptedPeer, serving_peer

@@ -6,7 +6,7 @@ import math
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshgen.objectref import Passed
@@ -17,6 +17,7 @@ from meshgen.types import Call, DeploymentID, Payload, RequestContext, Token
 from meshgen.v1 import mesh_pb2 as pb
 
 
+@settings(deadline=None)
 @given(st.binary(), st.lists(st.binary()))
 def test_a_payload_survives_its_message(data: bytes, buffers: list[bytes]) -> None:
     """The pickle and every buffer, in order."""
@@ -82,6 +83,7 @@ def test_a_request_keeps_its_identity_and_gets_the_callees_application() -> None
     )
 
 
+@settings(deadline=None)
 @given(st.floats(min_value=0.1, max_value=1e9))
 def test_a_deadline_travels_as_time_left(seconds: float) -> None:
     """Clocks of machines differ; what is left does not."""

@@ -51,7 +51,7 @@ from meshgen.runtime.refusal import RefusedError
 from meshgen.settings import Settings
 from meshgen.spec import AppSpec, MeshSpec, write_mesh
 from meshgen.stub import DeploymentStub
-from meshgen.types import DeploymentID, Payload, RequestContext, Token
+from meshgen.types import CallPolicy, DeploymentID, Payload, RequestContext, Token
 
 Code = Callable[..., Any]
 
@@ -119,6 +119,7 @@ class InMemoryMesh:
         arguments: tuple[Sequence[Any], Mapping[str, Any]],
         context: RequestContext,
         reply: Reply,
+        policy: CallPolicy | None = None,
     ) -> None:
         """The gateway makes no unary calls."""
         raise AssertionError("the gateway streams")
@@ -736,6 +737,7 @@ def test_the_process_reports_its_port_and_ends_well_when_told_to(
         os.close(writes)
         report = json.loads(reports.readline())
         assert report["phase"] == "serving"
+        gateway.send_signal(signal.SIGHUP)  # which is for replicas
         url = f"http://127.0.0.1:{report['port']}"
         assert httpx.get(f"{url}/-/healthz").text == "success"
         assert httpx.get(f"{url}/-/routes").json() == {}

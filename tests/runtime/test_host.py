@@ -21,10 +21,10 @@ from tests.runtime.replicas import lone_replica, settle, until
 async def test_every_request_has_one_answer() -> None:
     """A whole message of them, taken in slices."""
     async with hosted(max_ongoing_requests=100) as (host, replica, _):
-        await host.receive([request(n, "add", n) for n in range(100)])
+        await host.receive([request(n, "add", n) for n in range(1, 101)])
         found = await answers(host, 100)
         assert {f.id: pickle.loads(f.payload.pickle) for f in found} == {
-            n: n + 1 for n in range(100)
+            n: n + 1 for n in range(1, 101)
         }
         assert replica.occupancy.ongoing == 0
 
@@ -41,6 +41,30 @@ async def test_what_finds_no_slot_is_sent_away() -> None:
         assert "add 1" not in worker.log
 
 
+async def test_a_caller_that_was_sent_away_is_told_when_there_is_room() -> None:
+    """Once, by the state: it need not ask again and again."""
+    async with hosted(max_ongoing_requests=1) as (host, replica, worker):
+        await host.receive([request(1, "wait"), request(2, "add", 1), request(3, "add", 1)])
+        await answers(host, 2)
+        worker.go_on.set()
+        message = await host.session.outbox.next()
+        assert message is not None
+        assert [frame.kind for frame in message.frames] == [RESPONSE, pb.FRAME_KIND_STATE]
+        assert replica.occupancy.ongoing == 0
+        await host.receive([request(4, "add", 1)])
+        message = await host.session.outbox.next()
+        assert message is not None
+        assert [frame.kind for frame in message.frames] == [RESPONSE]
+
+
+async def test_a_lost_value_is_no_reason_to_run_a_call_again_that_has_run() -> None:
+    """The error is the user's own then: only a call that never started may be made anew."""
+    async with hosted() as (host, _, _worker):
+        await host.receive([request(1, "miss")])
+        (answer,) = await answers(host, 1)
+        assert answer.failure.kind == pb.FAILURE_KIND_CALL
+
+
 async def test_a_call_that_is_cancelled_before_it_began_never_runs() -> None:
     """Its slot is free nevertheless."""
     async with hosted() as (host, replica, worker):
@@ -49,6 +73,16 @@ async def test_a_call_that_is_cancelled_before_it_began_never_runs() -> None:
         assert answer.failure.kind == pb.FAILURE_KIND_CANCELLED
         await settle()
         assert worker.log == [] and replica.occupancy.ongoing == 0
+
+
+async def test_uploaded_arguments_of_a_call_that_never_runs_are_let_go() -> None:
+    """It was cancelled before it could take them."""
+    async with hosted() as (host, replica, _):
+        call = request(1, "add")
+        call.invocation.arguments.payload_id = replica.uploads.park(Payload(b"large"))
+        host.session.receive([call, cancel(1)])
+        await answers(host, 1)
+        assert len(replica.uploads) == 0
 
 
 async def test_a_cancelled_call_keeps_its_slot_while_it_cleans_up() -> None:
@@ -126,6 +160,24 @@ async def test_a_stream_that_nobody_reads_on_is_closed() -> None:
         assert worker.log == ["closed"]
 
 
+async def test_uploaded_arguments_wait_as_long_as_their_call_does() -> None:
+    """For values, or a slot: longer than for a call that never comes."""
+    async with in_mesh() as (host, replica, _):
+        replica.uploads.keep_seconds = 0.01
+        replica.values.expect("v")
+        call = passing(1, "add", "v")
+        arguments = call.invocation.arguments
+        replica.uploads.put("upload", Payload(arguments.pickle))
+        arguments.pickle, arguments.payload_id = b"", "upload"
+        await host.receive([call])
+        replica.uploads.put("unused", Payload(b""))
+        await until(lambda: "unused" not in replica.uploads)
+        replica.values.put("v", encode(5))
+        (answer,) = await answers(host, 1)
+        assert answer.kind == RESPONSE and len(replica.uploads) == 0
+        replica.values.release("v")
+
+
 @pytest.mark.parametrize("how", ["cancel", "end of the link"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_large_results_that_nobody_fetches_are_let_go(how: str, stream: bool) -> None:
@@ -194,7 +246,7 @@ async def test_calls_that_wait_for_a_slot_all_get_one() -> None:
     """However many plain calls come in between."""
     async with in_mesh(max_ongoing_requests=1) as (host, replica, worker):
         replica.values.put("v", encode(5))
-        await host.receive([request(0, "wait"), *(passing(n, "add", "v") for n in range(1, 9))])
+        await host.receive([request(1, "wait"), *(passing(n, "add", "v") for n in range(2, 10))])
         await settle(50)
         worker.go_on.set()
         found = []
@@ -203,7 +255,7 @@ async def test_calls_that_wait_for_a_slot_all_get_one() -> None:
             found += await answers(host, 1)
         found += await answers(host, 29 - len(found))
         done = {frame.id for frame in found if frame.kind == RESPONSE}
-        assert done >= set(range(9)) and replica.occupancy.ongoing == 0
+        assert done >= set(range(1, 10)) and replica.occupancy.ongoing == 0
         replica.values.release("v")
 
 

@@ -7,6 +7,7 @@ import pickle
 
 import pytest
 
+from meshgen.errors import ProtocolError
 from meshgen.runtime.host import LinkHost
 from meshgen.runtime.session import ERROR, RESPONSE
 from meshgen.types import Payload
@@ -109,13 +110,14 @@ async def test_a_large_outcome_that_was_left_here_keeps_its_one_id() -> None:
         assert (await _ask(host, FETCH, own)).payload.payload_id == own
 
 
-async def test_a_call_that_never_was_has_nothing_to_keep() -> None:
-    """Nothing is confirmed, and nobody waits for its value."""
+async def test_a_call_that_is_retained_twice_is_refused() -> None:
+    """Its outcome has one id."""
     async with hosted() as (host, replica, _):
-        await host.receive([of_value(RETAIN, "v", 8)])
-        assert await _nothing_to_say(host)
-        assert len(replica.values) == 0 and replica.occupancy.wanted == 0
-        assert (await _ask(host, FETCH, "v")).failure.kind == LOST
+        with pytest.raises(ProtocolError, match="test had call 1 retained twice"):
+            await host.receive(
+                [request(1, "wait"), of_value(RETAIN, "v", 1), of_value(RETAIN, "w", 1)]
+            )
+    assert len(replica.values) == 0 and replica.occupancy.wanted == 0
 
 
 async def test_a_large_outcome_that_was_retained_is_kept_once() -> None:
@@ -201,7 +203,7 @@ async def test_each_hold_needs_its_own_release() -> None:
         replica.values.put("v", Payload(b"v"))
         assert (await _ask(host, HOLD, "v")).kind == RESPONSE
         replica.values.release("v")
-        assert (await _ask(host, HOLD, "v")).kind == RESPONSE
+        assert (await _ask(host, HOLD, "v", 100)).kind == RESPONSE
         await host.receive([of_value(RELEASE, "v")])
         assert "v" in replica.values
         await host.receive([of_value(RELEASE, "v"), of_value(RELEASE, "v")])

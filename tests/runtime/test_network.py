@@ -6,13 +6,16 @@ import asyncio
 
 import pytest
 
+from meshgen import __version__
 from meshgen.errors import OptionError, ProtocolError
 from meshgen.runtime.link import GrpcPeer
-from meshgen.runtime.network import GrpcNetwork, MemoryNetwork, MemoryPeer
+from meshgen.runtime.network import GrpcNetwork, MemoryNetwork, MemoryPeer, OnChange
+from meshgen.runtime.peer import Peer
 from meshgen.runtime.resolver import FolderResolver
+from meshgen.runtime.skew import methods_text
 from meshgen.stub import DeploymentStub
 from meshgen.types import DeploymentID, Payload
-from tests.runtime.replicas import lone_replica, run_here, until
+from tests.runtime.replicas import OVER, Mesh, Over, lone_replica, run_here, until
 
 STUB = DeploymentStub(id=DeploymentID("shop", "Cart"), service="cart")
 
@@ -39,7 +42,43 @@ async def test_a_grpc_peer_says_who_it_is_for() -> None:
     assert message is not None
     hello = message.frames[0].hello
     assert (hello.deployment, hello.caller) == ("shop/Cart", "driver")
+    assert (hello.methods, hello.version) == (methods_text(STUB), __version__)
     await peer.close()
+
+
+def _peer_of(mesh: Mesh, on_change: OnChange) -> Peer:
+    if not mesh.addresses:
+        return MemoryPeer("0", on_change, mesh.replicas[0], mesh.stub)
+    return GrpcNetwork(template="unix:").connect(mesh.stub, mesh.addresses[0], on_change)
+
+
+@pytest.mark.parametrize("over", OVER)
+async def test_a_replica_says_how_many_calls_run_there(over: Over) -> None:
+    """Of all callers, as of when its message left; its caller knows when it reads that."""
+    go_on = asyncio.Event()
+
+    class Waiting:
+        async def wait(self) -> None:
+            await go_on.wait()
+
+        async def nothing(self) -> None:
+            pass
+
+    async with run_here(Waiting, over=over) as mesh:
+        waiting = [mesh.handle.wait.remote() for _ in range(3)]
+        await until(lambda: mesh.replicas[0].occupancy.ongoing == 3)
+        told: list[int] = []
+        peer = _peer_of(mesh, lambda p: told.append(p.session.ongoing))
+        peer.start()
+        await until(lambda: peer.serving)
+        assert told[-1] == peer.session.ongoing == 3
+        go_on.set()
+        for response in waiting:
+            await response
+        peer.session.ping(lambda: told.append(-1))
+        await until(lambda: told[-1] == 0)
+        assert told[-2:] == [-1, 0]
+        await peer.close()
 
 
 async def test_replicas_in_memory_are_found_as_they_come() -> None:
@@ -55,7 +94,7 @@ async def test_replicas_in_memory_are_found_as_they_come() -> None:
 async def test_a_large_payload_in_memory_is_handed_over_once() -> None:
     """As over a wire: nobody else holds what arrived."""
     async with lone_replica(_Echo) as replica:
-        peer = MemoryPeer("0", lambda _: None, replica)
+        peer = MemoryPeer("0", lambda _: None, replica, replica.stub)
         payload = Payload(b"pickle", [b"buffer"])
         sent = replica.uploads.take(await peer.upload(payload))
         sent.buffers[0][0] = 7  # type: ignore[index]

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from meshgen.runtime.outbox import BATCH_BYTES, Outbox, after_what_follows, note
+from meshgen.runtime.outbox import BATCH_BYTES, Outbox, note
 from meshgen.v1 import mesh_pb2 as pb
 from tests.runtime.replicas import settle
 
@@ -74,14 +74,3 @@ async def test_a_writer_that_was_cancelled_does_not_stop_the_next_one(
     await settle()
     outbox.add().id = 7
     assert await outbox.next() is not None
-
-
-@pytest.mark.parametrize(("frames", "turns"), [(1, 2), (2, 0)])
-async def test_a_lone_frame_has_two_turns_of_the_loop(frames: int, turns: int) -> None:
-    """One for the task that it woke, one for what that queued; many frames mean many callers."""
-    after = asyncio.create_task(after_what_follows([pb.Frame()] * frames))
-    await asyncio.sleep(0)
-    for _ in range(turns):
-        assert not after.done()
-        await asyncio.sleep(0)
-    assert after.done()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ import pytest
 
 from meshgen.errors import NotServingError
 from meshgen.runtime.channel import Certificates
-from meshgen.runtime.process import open_caller, read_certificates, report, stop_signal
+from meshgen.runtime.process import open_caller, read_certificates, stop_signal
 from meshgen.serve.context import current_caller
 from meshgen.settings import Settings
 
@@ -29,22 +28,6 @@ async def test_handles_find_the_processes_caller(tmp_path: Path) -> None:
         assert current_caller() is caller
     with pytest.raises(NotServingError):
         current_caller()
-
-
-def test_a_report_is_one_line_of_json(tmp_path: Path) -> None:
-    """Line breaks inside of it included."""
-    reads, writes = os.pipe()
-    report(_settings(tmp_path, report_fd=writes), phase="failed", error="line 1\nline 2")
-    os.close(writes)
-    with os.fdopen(reads) as lines:
-        assert [json.loads(line) for line in lines] == [
-            {"phase": "failed", "error": "line 1\nline 2"}
-        ]
-
-
-def test_without_a_supervisor_nothing_is_reported(tmp_path: Path) -> None:
-    """A container has none."""
-    report(_settings(tmp_path), phase="serving")
 
 
 def test_certificates_are_read_where_the_mesh_has_them(tmp_path: Path) -> None:

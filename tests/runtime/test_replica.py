@@ -20,6 +20,11 @@ from meshgen.types import Payload
 from meshgen.v1 import mesh_pb2 as pb
 from tests.runtime.replicas import lone_replica, mesh_caller, settle, spec_of
 
+_HELLO = pb.Frame(
+    kind=pb.FRAME_KIND_HELLO,
+    hello=pb.Hello(protocol=1, deployment="default/_Plain", caller="test"),
+)
+
 
 class _Plain:
     async def add(self, x: int) -> int:
@@ -200,7 +205,7 @@ async def test_draining_waits_for_values_that_others_hold() -> None:
         async with LinkHost(replica) as host:
             replica.values.put("v", Payload(b"N."))
             hold = pb.Frame(kind=pb.FRAME_KIND_HOLD, id=1, value_id="v")
-            host.session.receive([hold])
+            host.session.receive([_HELLO, hold])
             replica.values.release("v")
             draining = asyncio.create_task(replica.drain())
             await settle()
@@ -216,7 +221,7 @@ async def test_draining_does_not_wait_for_values_that_the_replica_itself_keeps()
         async with LinkHost(replica) as host:
             replica.values.put("v", Payload(b"N."))
             hold = pb.Frame(kind=pb.FRAME_KIND_HOLD, id=1, value_id="v")
-            host.session.receive([hold])
+            host.session.receive([_HELLO, hold])
             draining = asyncio.create_task(replica.drain())
             await settle()
             hold.kind = pb.FRAME_KIND_RELEASE

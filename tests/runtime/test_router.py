@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -20,108 +16,12 @@ from meshgen.errors import (
     ReplicaLostError,
     UnavailableError,
 )
-from meshgen.items import ItemBuffer
 from meshgen.reply import Reply
 from meshgen.runtime.bulk import INLINE_LIMIT
-from meshgen.runtime.codec import encode_arguments
-from meshgen.runtime.peer import Peer
-from meshgen.runtime.router import Router, pick
-from meshgen.runtime.streamcall import StreamCall
-from meshgen.runtime.unarycall import UnaryCall
-from meshgen.stub import DeploymentStub
-from meshgen.types import DeploymentID, RequestContext
 from meshgen.v1 import mesh_pb2 as pb
-from tests.runtime.peers import Here, ScriptedPeer
+from tests.runtime.peers import ScriptedPeer
 from tests.runtime.replicas import settle, until
-
-STUB = DeploymentStub(id=DeploymentID("shop", "Cart"), service="cart")
-SERVING = pb.State(phase=pb.REPLICA_PHASE_SERVING, max_ongoing_requests=2)
-CONTEXT = RequestContext(request_id="r")
-
-
-@dataclass(eq=False)
-class Replicas:
-    """A resolver and a network of scripted replicas."""
-
-    period: float = 0.005
-    found: list[str] = field(default_factory=list)
-    peers: dict[str, ScriptedPeer] = field(default_factory=dict)
-    connected: list[str] = field(default_factory=list)
-    looks: int = 0
-    broken: bool = False
-    kind: type[ScriptedPeer] = ScriptedPeer
-
-    async def addresses(self) -> list[str]:
-        """Those that the test lists."""
-        self.looks += 1
-        if self.broken:
-            raise OSError("too many open files")
-        return list(self.found)
-
-    def connect(self, address: str, on_change: Callable[[Peer], None]) -> Peer:
-        """A new connection, which the test brings to life."""
-        self.connected.append(address)
-        self.peers[address] = self.kind(address, on_change)
-        return self.peers[address]
-
-    async def serve(self, address: str, state: pb.State = SERVING) -> ScriptedPeer:
-        """A replica of that address, found and serving."""
-        if address not in self.found:
-            self.found.append(address)
-        await until(lambda: address in self.peers and not self.peers[address].closed)
-        self.peers[address].tell(state)
-        return self.peers[address]
-
-
-@dataclass(eq=False)
-class Setup:
-    """A router, its replicas, and a way to call."""
-
-    router: Router
-    replicas: Replicas
-
-    def call(self, *args: object, deadline: float | None = None) -> Reply:
-        """Make a unary call."""
-        reply = Reply()
-        context = replace(CONTEXT, deadline=deadline)
-        call = UnaryCall(STUB.id, "add", context, Here(), reply)
-        call.arguments = encode_arguments((args, {}))
-        reply.carrier = call
-        self.router.submit(call)
-        return reply
-
-    def stream(self) -> ItemBuffer:
-        """Make a streaming call."""
-        items = ItemBuffer()
-        call = StreamCall(STUB.id, "count", CONTEXT, Here(), items)
-        call.arguments = encode_arguments(((), {}))
-        items.on_cancel = call.abandon
-        self.router.submit(call)
-        return items
-
-
-@asynccontextmanager
-async def routing(
-    *addresses: str, max_queued: int = -1, patience: float = 60.0
-) -> AsyncIterator[Setup]:
-    """A router that has found these replicas."""
-    replicas = Replicas()
-    stub = replace(STUB, max_queued_requests=max_queued)
-    router = Router(stub, replicas, replicas.connect, patience=patience)
-    setup = Setup(router, replicas)
-    try:
-        if addresses:
-            # Looking begins with the first call.
-            first = setup.call("first")
-            for address in addresses:
-                await replicas.serve(address)
-            for peer in replicas.peers.values():
-                for call_id in peer.take():
-                    peer.answer(call_id)
-            await first
-        yield setup
-    finally:
-        await router.close()
+from tests.runtime.routes import routing
 
 
 async def _error(reply: Reply) -> Exception:
@@ -130,27 +30,6 @@ async def _error(reply: Reply) -> Exception:
     except Exception as exc:
         return exc
     raise AssertionError("the call succeeded")
-
-
-def _peer(in_flight: int) -> Peer:
-    peer = ScriptedPeer(str(in_flight), lambda _: None)
-    peer.beside = in_flight
-    return peer
-
-
-def test_the_less_loaded_of_two_is_picked() -> None:
-    """Always, where there are only two."""
-    idle, busy = _peer(0), _peer(3)
-    rng = random.Random(1)
-    assert all(pick([busy, idle], rng) is idle for _ in range(50))
-
-
-def test_every_replica_is_picked_but_the_worst() -> None:
-    """Two random ones are compared: the most loaded of all loses every time."""
-    peers = [_peer(count) for count in range(5)]
-    rng = random.Random(1)
-    picked = {pick(peers, rng).in_flight for _ in range(500)}
-    assert picked == {0, 1, 2, 3}
 
 
 async def test_calls_are_shared_evenly() -> None:
@@ -443,6 +322,55 @@ async def test_arguments_that_a_gone_replica_did_not_get_go_elsewhere() -> None:
         assert peer.uploads[1].cancelled() and peer.take() == []
 
 
+async def test_calls_go_to_the_replicas_that_fit() -> None:
+    """One that refuses this process's methods is passed over as one that fails."""
+    async with routing("a", "b") as setup:
+        for _ in range(3):
+            await until(lambda: not setup.replicas.peers["a"].closed)
+            setup.replicas.peers["a"].lose("driver knows Cart.add, but there is no add")
+            reply = setup.call()
+            peer = setup.replicas.peers["b"]
+            peer.answer(peer.take_one(), "b")
+            assert await reply == "b"
+
+
+async def test_what_was_refused_together_is_one_refusal() -> None:
+    """A full replica is asked again soon, whatever it had been offered."""
+    async with routing("a") as setup:
+        peer = setup.replicas.peers["a"]
+        peer.tell(pb.State(phase=pb.REPLICA_PHASE_SERVING, max_ongoing_requests=50))
+        for n in range(50):
+            setup.call(n)
+        for call_id in peer.take():
+            peer.refuse(call_id)
+        assert peer.refusals == 1
+        assert len(await peer.sent()) == 50
+
+
+async def test_a_replica_that_has_room_again_gets_calls_at_once() -> None:
+    """It tells those that it refused: their back-off is over then."""
+    async with routing("a") as setup:
+        peer = setup.replicas.peers["a"]
+        state = pb.State(phase=pb.REPLICA_PHASE_SERVING, max_ongoing_requests=2)
+        setup.call()
+        peer.refuse(peer.take_one())
+        peer.busy_until = time.monotonic() + 100
+        peer.session.ongoing = 2
+        peer.tell(state)
+        assert peer.take() == []
+        peer.session.ongoing = 1
+        peer.tell(state)
+        assert len(peer.take()) == 1
+
+
+async def test_a_session_goes_to_its_replica() -> None:
+    """Whatever the load there, as long as it has room."""
+    async with routing("a", "b", "c") as setup:
+        replies = [setup.call(session="s") for _ in range(3)]
+        assert sorted(len(peer.take()) for peer in setup.replicas.peers.values()) == [0, 1, 2]
+        assert not any(reply.done for reply in replies)
+
+
 async def test_a_lost_replica_is_connected_to_again() -> None:
     """After a back-off: it may be starting anew."""
     async with routing("a") as setup:
@@ -568,4 +496,4 @@ async def test_replicas_that_are_gone_are_forgotten() -> None:
         setup.replicas.found = []
         looks = setup.replicas.looks
         await until(lambda: setup.replicas.looks > looks + 1)
-        assert vars(setup.router)["_failures"] == {}
+        assert vars(setup.router.members)["_records"] == {}

@@ -220,16 +220,28 @@ async def test_an_upload_that_is_not_what_it_says_is_refused(
 
 
 async def test_a_full_replica_refuses() -> None:
-    """At once, as unavailable: the call was not started."""
+    """At once, and says when to try again: the call was not started."""
     async with _plain(max_ongoing_requests=1) as plain:
         running = plain.call("wait")
         await until(lambda: plain.replica.occupancy.ongoing == 1)
         for call in (plain.call("add", 1), plain.stream("count", 1)):
             error = await _status(call)
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
-            assert "not started" in (error.details() or "")
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "as it may at a time (1); this one was not started" in (error.details() or "")
+            assert error.trailing_metadata() == (("grpc-retry-pushback-ms", "100"),)
         running.cancel()
         await until(lambda: plain.replica.occupancy.ongoing == 0)
+
+
+async def test_a_leaving_replica_refuses() -> None:
+    """As unavailable, so that clients go elsewhere at once."""
+    async with _plain() as plain:
+        await plain.replica.drain()
+        for call in (plain.call("add", 1), plain.stream("count", 1)):
+            error = await _status(call)
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert "not started" in (error.details() or "")
+            assert not error.trailing_metadata()
 
 
 async def test_refused_arguments_are_not_kept() -> None:
@@ -285,7 +297,10 @@ async def test_reading_on_in_a_stream_that_is_not_open_is_refused() -> None:
             ),
             "x means to call a/B, but this is default/SpanishAdder",
         ),
-        (pb.Frame(kind=pb.FRAME_KIND_RESPONSE, id=1), "a caller sent a frame of kind 4"),
+        (
+            pb.Frame(kind=pb.FRAME_KIND_RESPONSE, id=1),
+            "a caller sent a frame of kind RESPONSE before",
+        ),
         (pb.Frame(kind=pb.FRAME_KIND_REQUEST, id=1), "before it said which deployment"),
     ],
     ids=["version", "deployment", "direction", "no-hello"],
@@ -306,7 +321,7 @@ async def test_an_id_that_is_used_twice_is_refused() -> None:
         error = await _status(
             plain.link(pb.Frame(kind=pb.FRAME_KIND_HELLO, hello=hello), request, request)
         )
-        assert "x used the id 1 for two calls" in (error.details() or "")
+        assert "x used the id 1 after 1" in (error.details() or "")
         await until(lambda: plain.replica.occupancy.ongoing == 0)
 
 

@@ -194,8 +194,25 @@ def test_a_ping_is_answered_by_either_side() -> None:
     replica.receive([ping])
     for frames in (all_of(caller.outbox), all_of(replica.outbox)):
         assert [(frame.kind, frame.id) for frame in frames] == [(pb.FRAME_KIND_PONG, 9)]
-        caller.receive(frames)
-        replica.receive(frames)
+
+
+def test_who_pings_is_told_of_the_pong_once() -> None:
+    """Each of its own; a PONG that nobody waits for is not in the table."""
+    caller, replica, _ = connected()
+    pongs: list[str] = []
+    caller.ping(lambda: pongs.append("first"))
+    caller.ping(lambda: pongs.append("second"))
+    assert caller.in_flight == 0
+    first, second = all_of(caller.outbox)
+    replica.receive([second])
+    answer = all_of(replica.outbox)
+    caller.receive(answer)
+    assert pongs == ["second"]
+    with pytest.raises(ProtocolError, match=f"answered ping {second.id}, which is not open"):
+        caller.receive(answer)
+    replica.receive([first])
+    caller.receive(all_of(replica.outbox))
+    assert pongs == ["second", "first"]
 
 
 def test_a_question_counts_as_in_flight_until_it_is_answered() -> None:
@@ -224,6 +241,20 @@ def test_a_question_takes_no_slot(end: str) -> None:
     else:
         replica.refuse(question_id)
     caller.receive(all_of(replica.outbox))
+    assert caller.waiting == set()
+
+
+@pytest.mark.parametrize("kind", [pb.FRAME_KIND_RETAIN, pb.FRAME_KIND_PING, pb.FRAME_KIND_STATE])
+def test_what_is_no_answer_leaves_a_call_that_waits_for_values_without_a_slot(
+    kind: pb.FrameKind,
+) -> None:
+    """Word that its outcome will be kept, say; the ids of a replica's pings are its own."""
+    caller, _, _ = connected()
+    call_id = caller.request(a_call(), Waiting())
+    caller.waiting.add(call_id)
+    caller.receive([pb.Frame(kind=kind, id=call_id)])
+    assert caller.waiting == {call_id}
+    caller.lost()
     assert caller.waiting == set()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from meshgen.errors import ObjectLostError, ProtocolError, RequestCancelledError
+from meshgen.errors import ObjectLostError, ProtocolError, ReplicaLostError, RequestCancelledError
 from meshgen.items import ItemBuffer
 from meshgen.objectref import Passed
 from meshgen.passedstream import PassedStream
@@ -108,7 +108,7 @@ async def test_a_stream_that_cannot_go_on_is_left() -> None:
     one = asyncio.create_task(items.next())
     await until(lambda: bool(peer.fetches))
     peer.fetches[0].set_exception(ProtocolError("gone"))
-    with pytest.raises(ProtocolError):
+    with pytest.raises(ReplicaLostError, match="an item of a stream is lost: gone"):
         await one
     assert _cancelled(peer) == [call_id]
 

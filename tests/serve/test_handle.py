@@ -14,6 +14,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
+from meshgen import serve
 from meshgen.errors import (
     GeneratorMismatchError,
     NoSuchApplicationError,
@@ -32,7 +33,7 @@ from meshgen.serve.handle import (
     DeploymentResponseGenerator,
 )
 from meshgen.stub import DeploymentStub, method_stubs
-from meshgen.types import DeploymentID, Payload, RequestContext, Token
+from meshgen.types import CallPolicy, DeploymentID, Payload, RequestContext, Token
 
 
 class Cart:
@@ -60,6 +61,7 @@ class InMemoryCaller:
         self.target = target
         self.calls: list[tuple[str, Sequence[Any], Mapping[str, Any]]] = []
         self.contexts: list[RequestContext] = []
+        self.policies: list[CallPolicy | None] = []
 
     def submit(
         self,
@@ -68,8 +70,10 @@ class InMemoryCaller:
         arguments: tuple[Sequence[Any], Mapping[str, Any]],
         context: RequestContext,
         reply: Reply,
+        policy: CallPolicy | None = None,
     ) -> None:
         """Run the method and resolve the reply."""
+        self.policies.append(policy)
         result = self._run(method, arguments, context)
         reply.resolve(Payload(pickle.dumps(result)), _decode)
 
@@ -257,6 +261,9 @@ def test_options_change_a_copy(handle: DeploymentHandle, caller: InMemoryCaller)
         ({"timeout_s": True}, OptionTypeError, "timeout_s of .* cannot be True"),
         ({"timeout_s": 0}, OptionError, "timeout_s must be positive, got 0"),
         ({"timeout_s": -1.5}, OptionError, "timeout_s must be positive, got -1.5"),
+        ({"idempotent": 1}, OptionTypeError, "idempotent of .* cannot be 1"),
+        ({"hedge_after_s": True}, OptionTypeError, "hedge_after_s of .* cannot be True"),
+        ({"hedge_after_s": 0}, OptionError, "hedge_after_s must be positive, got 0"),
         ({"timeout_s": math.nan}, OptionError, "timeout_s must be positive, got nan"),
     ],
 )
@@ -290,6 +297,54 @@ def test_a_handle_keeps_its_options_through_a_pickle(
         scoped_caller.reset(token)
     assert there.contexts[0].session_id == "s" and there.contexts[0].deadline is not None
     assert [method for method, _, _ in caller.calls] == ["add"]
+
+
+class Counted:
+    """Promises something of its methods."""
+
+    @serve.method(idempotent=True, hedge_after_s=0.5)
+    def total(self) -> int:
+        """Hedged."""
+        return 1
+
+    def add(self) -> None:
+        """Once at most."""
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "expected"),
+    [
+        ("add", {}, None),
+        ("total", {}, CallPolicy(idempotent=True, hedge_after_s=0.5)),
+        ("total", {"hedge_after_s": 2}, CallPolicy(idempotent=True, hedge_after_s=2)),
+        ("total", {"idempotent": True}, CallPolicy(idempotent=True, hedge_after_s=0.5)),
+        ("total", {"idempotent": False}, None),
+        ("total", {"idempotent": None}, CallPolicy(idempotent=True, hedge_after_s=0.5)),
+        ("add", {"idempotent": True}, CallPolicy(idempotent=True)),
+        (
+            "add",
+            {"idempotent": True, "hedge_after_s": 0.1},
+            CallPolicy(idempotent=True, hedge_after_s=0.1),
+        ),
+    ],
+)
+def test_options_take_the_place_of_what_a_method_promises(
+    method: str, options: dict[str, Any], expected: CallPolicy | None
+) -> None:
+    """What neither says is not done."""
+    caller = InMemoryCaller(Counted())
+    handle = DeploymentHandle(_stub(Counted), caller=caller).options(**options)
+    getattr(handle, method).remote()
+    assert caller.policies == [expected]
+
+
+def test_a_second_copy_of_what_may_run_once_only_is_refused() -> None:
+    """By the first call, which knows the method."""
+    handle = DeploymentHandle(_stub(Counted), caller=InMemoryCaller(Counted()))
+    with pytest.raises(OptionError, match="hedge_after_s may run a call twice"):
+        handle.options(hedge_after_s=1).add.remote()
+    with pytest.raises(OptionError, match="hedge_after_s may run a call twice"):
+        handle.options(hedge_after_s=1, idempotent=False)
 
 
 def test_a_handle_can_be_copied(handle: DeploymentHandle) -> None:

@@ -1,0 +1,99 @@
+"""The HTTP side of a local mesh: its listening socket and the gateway's process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from meshgen.deploy.child import Child
+from meshgen.deploy.command import Command
+from meshgen.deploy.folder import child_environment
+from meshgen.deploy.generation import Nursery
+from meshgen.errors import DeployError
+from meshgen.listener import bind
+from meshgen.serve.config import HTTPOptions
+from meshgen.serve.schema import ReplicaState
+
+_MODULE = "meshgen.runtime.gateway"
+
+
+class FrontDoor:
+    """Owns the socket, which every process of the gateway gets, and keeps one running."""
+
+    def __init__(self, http: HTTPOptions, nursery: Nursery) -> None:
+        self._http = http
+        self._nursery = nursery
+        self._listener: socket.socket | None = None
+        self._child: Child | None = None
+
+    @property
+    def address(self) -> str | None:
+        """Where HTTP is served, as `http://HOST:PORT`."""
+        if self._listener is None:
+            return None
+        host, port = self._listener.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def health(self) -> dict[str, str]:
+        """What `serve.status()` says of the gateway, if there is one."""
+        if self._child is None:
+            return {}
+        running = self._child.state is ReplicaState.RUNNING
+        return {"gateway": "HEALTHY" if running else "UNHEALTHY"}
+
+    def listen(self) -> None:
+        """Take the port before any process starts.
+
+        Raises:
+            DeployError: It is taken.
+        """
+        if self._listener is None:
+            self._listener = bind(self._http.host, self._http.port)
+
+    def open(self) -> None:
+        """Start the gateway, unless it was started."""
+        if self._child is None:
+            assert self._listener is not None
+            self._child = self._make(self._listener.fileno())
+            self._child.start()
+
+    def _make(self, descriptor: int) -> Child:
+        nursery = self._nursery
+        settings = nursery.folder.settings(http_fd=descriptor, lifeline_fd=nursery.lifeline_fd)
+        command = Command(
+            name="gateway",
+            module=_MODULE,
+            environment=child_environment(settings, {}),
+            descriptors=(descriptor, nursery.lifeline_fd),
+        )
+        return Child(command, nursery.on_line, nursery.on_change)
+
+    async def until_open(self, changed: asyncio.Condition) -> None:
+        """Wait for the gateway, if it was started.
+
+        Raises:
+            DeployError: It did not start.
+        """
+        if self._child is None:
+            return
+        async with changed:
+            while self._child.state is not ReplicaState.RUNNING:
+                if self._child.state is ReplicaState.FAILED:
+                    raise DeployError(f"the gateway did not start: {self._child.last_error}")
+                await changed.wait()
+
+    async def stop(self, *, at_once: bool = False) -> None:
+        """Stop the gateway; the socket still takes connections, which nobody answers."""
+        if self._child is not None:
+            await self._child.stop(at_once=at_once)
+
+    def kill(self) -> None:
+        """End the gateway at once."""
+        if self._child is not None:
+            self._child.kill()
+
+    def close(self) -> None:
+        """Give the port back."""
+        if self._listener is not None:
+            self._listener.close()
