@@ -19,7 +19,7 @@ test: check  ## lint, types and all tests
 	$(BIN)/python -m pytest
 
 # Whole applications: processes, containers, documents.
-WHOLE := tests/modes tests/deploy tests/compose tests/benchmarks tests/test_api.py tests/test_cli_run.py \
+WHOLE := tests/modes tests/deploy tests/compose tests/faults tests/benchmarks tests/test_api.py tests/test_cli_run.py \
 	tests/test_docs.py tests/test_examples.py tests/test_compat.py tests/test_testing.py
 
 unit: setup  ## the quick tests: a module at a time, nothing slow
