@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from meshgen.errors import DeadlineError, MeshError, ProtocolError
+from meshgen.errors import BackPressureError, DeadlineError, MeshError, ProtocolError
 from meshgen.items import ItemBuffer
 from meshgen.listener import bind
 from meshgen.runtime.exchange import Exchange
@@ -191,7 +191,9 @@ async def _fail(exchange: Exchange, exc: Exception) -> None:
     if exchange.timed_out:
         exc = DeadlineError(f"no answer within {exchange.timeout} s")
     refused = refusal(exc, exchange.request_id)
-    _log_failure(exchange, exc, logging.ERROR if refused.status >= 500 else logging.INFO)
+    # Overload, or the client's own doing, needs no line for each request.
+    is_ours = refused.status >= 500 and not isinstance(exc, BackPressureError)
+    _log_failure(exchange, exc, logging.ERROR if is_ours else logging.INFO)
     if exchange.complete:
         return
     if exchange.started:
