@@ -39,7 +39,7 @@ class LinkHost:
         self._early: set[int] = set()
         # What results refer to, until the caller holds it itself; by call.
         self._handed: dict[int, tuple[Sequence[Passed], Sequence[Lease]]] = {}
-        self._values = LinkValues(replica, self.session, self._tasks)
+        self._values = LinkValues(replica, self.session, self._tasks, self._early)
         self.session.values = self._values
         self._loop = asyncio.get_running_loop()
 
@@ -116,6 +116,7 @@ class LinkHost:
             del self._tasks[call_id]
             self._refuse(call_id, invocation)
         else:
+            self._values.started(call_id)
             run = self._run_stream if invocation.stream else self._run
             running = run(call_id, invocation, references)
             # Only the call's own code keeps them from here on: what it lets go of is let go.

@@ -20,12 +20,19 @@ _ELSEWHERE = "the call that should make a value was sent to another replica"
 class LinkValues:
     """What one caller has asked to be kept, and what it asks for. Owns the holds of its link."""
 
-    def __init__(self, replica: Replica, session: ReplicaSession, calls: Container[int]) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        session: ReplicaSession,
+        calls: Container[int],
+        early: Container[int],
+    ) -> None:
         self._replica = replica
         self._store = replica.values
         self._session = session
-        # Ids of the calls that run.
+        # Ids of the calls that are here, and of those of them that may still be sent away.
         self._calls = calls
+        self._early = early
         # Under which id the outcome of a call is to be kept.
         self.retained_calls: dict[int, str] = {}
         # Large results that nobody had asked to be kept, by call.
@@ -84,6 +91,12 @@ class LinkValues:
             self._store.expect(value_id)
             self._hold_for_link(value_id)
             self.retained_calls[call_id] = value_id
+            if call_id not in self._early:
+                self._session.confirm(call_id)
+
+    def started(self, call_id: int) -> None:
+        """A call is not sent away any more: others may be told where its outcome will be."""
+        if call_id in self.retained_calls:
             self._session.confirm(call_id)
 
     def _hold_for_link(self, value_id: str) -> None:

@@ -8,6 +8,7 @@ import pickle
 import pytest
 
 from meshgen.errors import ProtocolError
+from meshgen.runtime.codec import encode
 from meshgen.runtime.host import LinkHost
 from meshgen.runtime.session import ERROR, RESPONSE
 from meshgen.types import Payload
@@ -141,22 +142,31 @@ async def test_a_call_that_was_refused_has_nothing_to_keep() -> None:
         worker.go_on.set()
 
 
-async def test_who_waits_for_the_value_of_a_call_that_is_sent_away_is_told() -> None:
-    """It was to be kept while the call waited for its own values; the replica leaves before."""
+async def test_nobody_is_told_of_the_value_of_a_call_that_may_be_sent_away() -> None:
+    """While it waits for its own values this replica may leave, and the call run elsewhere."""
     async with in_mesh() as (host, replica, _):
         replica.values.expect("argument")
-        wanted = [of_value(RETAIN, "v", 1), of_value(FETCH, "v", 2)]
-        await host.receive([passing(1, "add", "argument"), *wanted])
-        await _confirmed(host, 1)
-        await settle()
+        await host.receive([passing(1, "add", "argument"), of_value(RETAIN, "v", 1)])
+        assert await _nothing_to_say(host)
         leaving = asyncio.create_task(replica.drain())
-        found = {frame.id: frame for frame in await answers(host, 2)}
-        assert found[1].kind == BUSY
-        assert found[2].failure.kind == LOST
-        assert "sent to another replica" in found[2].failure.message
+        (answer,) = await answers(host, 1)
+        assert answer.kind == BUSY
+        assert (await _ask(host, FETCH, "v")).failure.kind == LOST
         await host.receive([of_value(RELEASE, "v")])
         replica.values.release("argument")
         await leaving
+
+
+async def test_that_a_call_which_waited_is_kept_is_confirmed_when_it_starts() -> None:
+    """From then on it stays here."""
+    async with in_mesh() as (host, replica, _):
+        replica.values.expect("argument")
+        await host.receive([passing(1, "add", "argument"), of_value(RETAIN, "v", 1)])
+        assert await _nothing_to_say(host)
+        replica.values.put("argument", encode(5))
+        assert [frame.kind for frame in await answers(host, 2)] == [RETAIN, RESPONSE]
+        await host.receive([of_value(RELEASE, "v")])
+        replica.values.release("argument")
 
 
 async def test_a_call_that_is_left_has_no_value() -> None:
