@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any
+from typing import Any, TypeVar
 
 from meshgen.driver import Driver
 from meshgen.errors import OptionError, OptionTypeError
 from meshgen.graph import build_graph
-from meshgen.serve.config import HTTPOptions
+from meshgen.serve.config import GRPCOptions, HTTPOptions
 from meshgen.serve.context import current_caller, current_replica, process, scoped_caller
 from meshgen.serve.deployment import Application
 from meshgen.serve.handle import DeploymentHandle
@@ -17,6 +17,8 @@ from meshgen.serve.schema import ServeStatus
 from meshgen.types import Caller, DeploymentID
 
 logger = logging.getLogger("meshgen")
+
+T = TypeVar("T", HTTPOptions, GRPCOptions)
 
 
 class _State:
@@ -26,8 +28,13 @@ class _State:
     lock = threading.Lock()
 
 
-def start(http_options: HTTPOptions | dict[str, object] | None = None) -> None:
-    """Prepare to run applications; needed only to say where HTTP is served.
+def start(
+    http_options: HTTPOptions | dict[str, object] | None = None,
+    grpc_options: GRPCOptions | dict[str, object] | None = None,
+) -> None:
+    """Prepare to run applications; needed only to say where HTTP and gRPC are served.
+
+    Without a port in `grpc_options` there is no gRPC.
 
     Raises:
         OptionError: A value cannot work.
@@ -37,16 +44,19 @@ def start(http_options: HTTPOptions | dict[str, object] | None = None) -> None:
         if _State.driver is not None:
             logger.warning("serve.start: a mesh runs already; its options stay as they are")
             return
-        _State.driver = Driver(_http_options(http_options))
+        _State.driver = Driver(
+            _options(HTTPOptions, "http_options", http_options),
+            _options(GRPCOptions, "grpc_options", grpc_options),
+        )
 
 
-def _http_options(given: HTTPOptions | dict[str, object] | None) -> HTTPOptions:
-    if isinstance(given, HTTPOptions):
+def _options(cls: type[T], name: str, given: T | dict[str, object] | None) -> T:
+    if isinstance(given, cls):
         return given
     try:
-        return HTTPOptions(**(given or {}))  # type: ignore[arg-type]  # checked by the class
+        return cls(**(given or {}))  # type: ignore[arg-type]  # checked by the class
     except TypeError as exc:
-        raise OptionTypeError(f"http_options: {exc}") from None
+        raise OptionTypeError(f"{name}: {exc}") from None
 
 
 def run(

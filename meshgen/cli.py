@@ -18,11 +18,19 @@ from meshgen import __version__
 from meshgen.build.importing import locate
 from meshgen.build.loader import load_target, parse_arguments
 from meshgen.compat import VARIABLE as RAY_COMPAT
-from meshgen.errors import BuildError, MeshError, OptionError, OptionTypeError, TargetError
+from meshgen.errors import (
+    BreakingChangeError,
+    BuildError,
+    MeshError,
+    OptionError,
+    OptionTypeError,
+    TargetError,
+)
 from meshgen.graph import Graph, build_graph
 
 if TYPE_CHECKING:
     from meshgen.build.project import Built
+    from meshgen.deploy.local import LocalMesh
 
 # What only one command needs is imported in there: jinja2 and cryptography would double the time
 # that `meshgen run` takes to get going.
@@ -54,6 +62,8 @@ def plain_errors() -> Iterator[None]:
     """Our own errors end the command with their sentences instead of a traceback."""
     try:
         yield
+    except BreakingChangeError as exc:  # a check that failed, as those of other tools
+        raise _Failure(exc) from exc
     except _USER_MISTAKES as exc:
         raise _Mistake(exc) from exc
     except (MeshError, OSError) as exc:
@@ -95,6 +105,11 @@ def main() -> None:
 @_ray_compat
 @_tasks
 @click.option("--force", is_flag=True, help="Overwrite generated files that were edited by hand.")
+@click.option(
+    "--check-breaking",
+    is_flag=True,
+    help="Write nothing, and exit with 1, if clients of what is in the folder would break.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a summary for scripts.")
 def build(  # noqa: PLR0913 - one for each option
     target: str,
@@ -104,6 +119,7 @@ def build(  # noqa: PLR0913 - one for each option
     ray_compat: bool,
     tasks: bool,
     force: bool,
+    check_breaking: bool,
     as_json: bool,
 ) -> None:
     """Write the mesh of TARGET to a folder: protos, images, certificates and compose.yaml.
@@ -118,8 +134,20 @@ def build(  # noqa: PLR0913 - one for each option
     with plain_errors():
         _progress(f"loading {target}")
         loaded = load_target(target, parse_arguments(arguments), name=name, ray_compat=ray_compat)
-        built = build_project(loaded, out, force=force, tasks=tasks, progress=_progress)
-    click.echo(json.dumps(built.summary(), indent=2) if as_json else _summary(built))
+        built = build_project(
+            loaded,
+            out,
+            force=force,
+            tasks=tasks,
+            keep_clients=check_breaking,
+            progress=_progress,
+        )
+    if as_json:
+        click.echo(json.dumps(built.summary(), indent=2))
+        return
+    click.echo(_summary(built))
+    for change in built.contract.breaking:
+        click.echo(f"{click.style('warning:', fg='yellow', bold=True)} {change}", err=True)
 
 
 @main.command()
@@ -127,6 +155,12 @@ def build(  # noqa: PLR0913 - one for each option
 @click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve HTTP.")
 @click.option("--port", default=8000, show_default=True, help="HTTP port; 0 for any free one.")
+@click.option(
+    "--grpc-port",
+    type=int,
+    default=None,
+    help="gRPC port; 9000 by default, and any free one with --port 0.",
+)
 @click.option("--route-prefix", default="/", show_default=True, help="Path of the application.")
 @click.option("--name", default="", help="Name of the application; the module's by default.")
 @_ray_compat
@@ -137,27 +171,28 @@ def run(  # noqa: PLR0913 - one for each option
     arguments: tuple[str, ...],
     host: str,
     port: int,
+    grpc_port: int | None,
     route_prefix: str,
     name: str,
     ray_compat: bool,
     tasks: bool,
     reload: bool,
 ) -> None:
-    """Run the mesh of TARGET as local processes, and serve its ingress over HTTP.
+    """Run the mesh of TARGET as local processes, and serve its ingress over HTTP and gRPC.
 
     Ctrl-C stops it once the running requests have ended; a second Ctrl-C stops it at once.
 
     \b
     Examples:
       meshgen run app.py:app
-      meshgen run package.module:build_app size=large --port 9000
+      meshgen run package.module:build_app size=large --port 8080
       meshgen run app.py:app --reload
       meshgen run --ray-compat app.py:app
     """
     from meshgen.deploy.foreground import run_in_foreground
     from meshgen.deploy.reload import run_with_reload
     from meshgen.runtime.process import follow_supervisor
-    from meshgen.serve.config import HTTPOptions
+    from meshgen.serve.config import GRPCOptions, HTTPOptions
 
     follow_supervisor(int(os.environ.pop("MESHGEN_LIFELINE_FD", "-1")))
     with plain_errors():
@@ -169,15 +204,19 @@ def run(  # noqa: PLR0913 - one for each option
         loaded = load_target(target, parse_arguments(arguments), name=name, ray_compat=ray_compat)
         graph = build_graph(loaded.application, app=loaded.app_name)
         http = HTTPOptions(host=host, port=port)
+        if grpc_port is None:
+            grpc_port = 9000 if port else 0
+        grpc = GRPCOptions(host=host, port=grpc_port)
         ready = partial(_ready, graph)
-        asyncio.run(run_in_foreground(graph, http, route_prefix, ready, tasks=tasks))
+        asyncio.run(run_in_foreground(graph, http, route_prefix, ready, grpc=grpc, tasks=tasks))
 
 
-def _ready(graph: Graph, address: str | None) -> None:
+def _ready(graph: Graph, mesh: LocalMesh) -> None:
     replicas = sum(node.application.deployment.num_replicas for node in graph.nodes)
     services = ", ".join(node.stub.service for node in graph.nodes)
     click.echo(f"{graph.app} runs: {services} ({replicas} replicas)")
-    click.echo(f"HTTP on {address} · Ctrl-C stops it")
+    click.echo(f"gRPC on {mesh.grpc_address}")
+    click.echo(f"HTTP on {mesh.http_address} · Ctrl-C stops it")
     sys.stdout.flush()
 
 
@@ -244,5 +283,16 @@ def _summary(built: Built) -> str:
             f"  cd {built.out}",
             "  docker compose up -d --wait",
             "  curl localhost:8000",
+            *_untyped(built),
         ]
     )
+
+
+def _untyped(built: Built) -> list[str]:
+    """The methods without a typed RPC: nothing is wrong with them."""
+    contract = built.contract
+    if not contract.untyped:
+        return []
+    methods = "1 method has" if contract.untyped == 1 else f"{contract.untyped} methods have"
+    head = f"{methods} no typed RPC, and only handles and HTTP reach what has none:"
+    return ["", head, *(f"  {problem}" for problem in contract.problems)]

@@ -43,6 +43,12 @@ class BuildError(MeshError, ValueError):
         return type(self), (self.problems,)
 
 
+class BreakingChangeError(BuildError):
+    """What clients of the last build rely on would be gone; `problems` lists every such change."""
+
+    grpc_status = "FAILED_PRECONDITION"
+
+
 class DeployError(MeshError, RuntimeError):
     """An application did not start; the message carries the user's own traceback."""
 

@@ -16,7 +16,8 @@ from meshgen.errors import SerializationError
 from meshgen.reply import Reply
 from meshgen.types import DeploymentID, Payload, Token
 
-T = TypeVar("T")
+# What is to come of a narrower type will do where a wider one is asked for.
+T = TypeVar("T", covariant=True)
 
 
 class Passed(NamedTuple):

@@ -43,6 +43,9 @@ class Settings:
     # The gateway's HTTP address.
     http_host: str = "127.0.0.1"
     http_port: int = 8000
+    # Its gRPC address, port 0 for any free one; -1 is no gRPC.
+    grpc_host: str = "127.0.0.1"
+    grpc_port: int = -1
     # A listening socket that the supervisor has bound already, in place of host and port.
     http_fd: int = -1
     # File descriptor that ends when the supervisor does, and one to report the phase on.
@@ -75,7 +78,7 @@ class Settings:
 
 
 _PATHS = {"mesh_file", "service_dir", "certs", "spill_dir"}
-_NUMBERS = {"http_port", "http_fd", "lifeline_fd", "report_fd", "object_store_memory"}
+_NUMBERS = {"http_port", "grpc_port", "http_fd", "lifeline_fd", "report_fd", "object_store_memory"}
 
 
 def _read(name: str, value: str) -> Any:

@@ -3,9 +3,11 @@
 A built mesh holds these files and a local one does too, so that both run the same code:
 
     mesh.json                            applications, their routes, ingresses and stubs
+    descriptors.binpb                    the .proto files of what the gateway serves over gRPC
     services/<service>/service.json      what to construct, and how to run it
     services/<service>/args.pkl          constructor arguments that JSON cannot hold
     services/<service>/target.pkl        a class or function that cannot be imported
+    services/<service>/typed.pkl         what its hints say, as these stay behind
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ from meshgen.serve.options import ActorOptions, DeploymentOptions
 from meshgen.stub import DeploymentStub, MethodStub, Parameter
 from meshgen.tasks.declared import Declared
 from meshgen.types import DeploymentID
+
+# The file beside mesh.json.
+DESCRIPTORS = "descriptors.binpb"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +76,38 @@ class ServiceSpec:
     arguments: Arguments
     options: DeploymentOptions
     callees: tuple[DeploymentID, ...] = ()
+    # Its typed RPCs, pickled, where its hints can be read by its deployer only: names in the hints
+    # of a class that travels by value do not.
+    typed: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypedService:
+    """A gRPC service that the gateway serves: its full name, and the method behind each RPC."""
+
+    name: str
+    rpcs: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppSpec:
-    """One application as the rest of the mesh sees it. `route_prefix` None is not on HTTP."""
+    """One application as the rest of the mesh sees it. `route_prefix` None is not on HTTP.
+
+    `typed` has the deployments that outsiders may call over gRPC, and `descriptors` their .proto
+    files: a serialized FileDescriptorSet.
+    """
 
     name: str
     ingress: str
     route_prefix: str | None
     stubs: Mapping[str, DeploymentStub]
+    typed: Mapping[str, TypedService] = field(default_factory=dict)
+    descriptors: bytes = field(default=b"", compare=False)
+
+    @property
+    def is_reached_from_outside(self) -> bool:
+        """Whether the gateway serves any of it."""
+        return self.route_prefix is not None or bool(self.typed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +220,8 @@ def service_files(spec: ServiceSpec) -> dict[str, bytes]:
         files["args.pkl"] = spec.arguments.pickle
     if spec.target.pickle is not None:
         files["target.pkl"] = spec.target.pickle
+    if spec.typed is not None:
+        files["typed.pkl"] = spec.typed
     return files
 
 
@@ -214,6 +243,7 @@ def read_service(folder: Path) -> ServiceSpec:
         else Arguments(json=json.dumps(arguments)),
         options=DeploymentOptions(actor=ActorOptions(**actor), **options),
         callees=tuple(DeploymentID(app, name) for name in document["callees"]),
+        typed=(folder / "typed.pkl").read_bytes() if (folder / "typed.pkl").exists() else None,
     )
 
 
@@ -238,16 +268,32 @@ def mesh_json(mesh: MeshSpec) -> dict[str, Any]:
                 "ingress": app.ingress,
                 "route_prefix": app.route_prefix,
                 "deployments": {name: _stub_json(stub) for name, stub in app.stubs.items()},
+                "typed": {name: asdict(service) for name, service in app.typed.items()},
             }
             for app in mesh.apps.values()
         }
     }
 
 
+def mesh_descriptors(mesh: MeshSpec) -> bytes:
+    """The content of `descriptors.binpb`, which is beside `mesh.json`; empty for no such file."""
+    # Serialized messages one after the other are one message with the fields of all.
+    return b"".join(app.descriptors for app in mesh.apps.values())
+
+
 def write_mesh(mesh: MeshSpec, path: Path) -> None:
-    """Write `mesh.json` in one step, so that no reader sees half of it."""
+    """Write `mesh.json`, and before it what belongs to it; no reader sees half of a file."""
+    descriptors = mesh_descriptors(mesh)
+    if descriptors:
+        _write(path.with_name(DESCRIPTORS), descriptors)
+    _write(path, to_json(mesh_json(mesh)))
+    if not descriptors:
+        path.with_name(DESCRIPTORS).unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
     new = path.with_suffix(".new")
-    new.write_bytes(to_json(mesh_json(mesh)))
+    new.write_bytes(content)
     os.replace(new, path)
 
 
@@ -264,6 +310,7 @@ def read_mesh(path: Path) -> MeshSpec:
                     deployment: _read_stub(name, deployment, stub)
                     for deployment, stub in app["deployments"].items()
                 },
+                typed={each: TypedService(**found) for each, found in app["typed"].items()},
             )
             for name, app in document["applications"].items()
         }

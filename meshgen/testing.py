@@ -26,12 +26,13 @@ from meshgen.runtime.meshfile import MeshFile
 from meshgen.runtime.network import GrpcNetwork, MemoryNetwork
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.server import serving
-from meshgen.serve.config import HTTPOptions
+from meshgen.serve.config import GRPCOptions, HTTPOptions
 from meshgen.serve.context import scoped_caller
 from meshgen.serve.deployment import Application
 from meshgen.serve.handle import DeploymentHandle
-from meshgen.spec import MeshSpec, app_spec, service_specs
+from meshgen.spec import AppSpec, MeshSpec, app_spec, service_specs
 from meshgen.tasks.service import task_graph, uses_tasks
+from meshgen.typed.published import exposed_names, published, read_typed
 
 Mode = Literal["in-process", "loopback", "processes"]
 MODES: tuple[Mode, ...] = ("in-process", "loopback", "processes")
@@ -56,7 +57,7 @@ async def run_app(
         if mode == "processes":
             caller = await _processes(graphs, stack)
         else:
-            caller = await _same_process(graphs, stack, over_grpc=mode == "loopback")
+            caller, _ = await _same_process(graphs, stack, over_grpc=mode == "loopback")
         stack.enter_context(_calling_by(caller))
         yield DeploymentHandle(graphs[-1].ingress.stub, caller=caller)
 
@@ -73,8 +74,24 @@ async def run_http(
             assert mesh.http_address is not None
             yield mesh.http_address
         else:
-            caller = await _same_process(graphs, stack, over_grpc=mode == "loopback")
-            yield await _gateway(caller, stack)
+            caller, folder = await _same_process(graphs, stack, over_grpc=mode == "loopback")
+            yield await _gateway(caller, folder, stack)
+
+
+@asynccontextmanager
+async def run_grpc(
+    app: Application, *, mode: Mode = "in-process", name: str = "default"
+) -> AsyncIterator[str]:
+    """Run an application with a gateway for the length of a block; gives its gRPC address."""
+    graphs = _graphs(app, name, False)
+    async with AsyncExitStack() as stack:
+        if mode == "processes":
+            mesh = await _local_mesh(graphs, stack, route_prefix="/")
+            assert mesh.grpc_address is not None
+            yield mesh.grpc_address
+        else:
+            caller, folder = await _same_process(graphs, stack, over_grpc=mode == "loopback")
+            yield await _edge(caller, folder, stack)
 
 
 def _graphs(app: Application, name: str, tasks: bool) -> list[Graph]:
@@ -103,7 +120,7 @@ async def _processes(graphs: Sequence[Graph], stack: AsyncExitStack) -> MeshCall
 async def _local_mesh(
     graphs: Sequence[Graph], stack: AsyncExitStack, *, route_prefix: str | None
 ) -> LocalMesh:
-    mesh = LocalMesh(HTTPOptions(port=0), _print_line)
+    mesh = LocalMesh(HTTPOptions(port=0), _print_line, GRPCOptions(port=0))
     stack.push_async_callback(mesh.close)
     if len(graphs) > 1:
         await mesh.start_tasks()
@@ -118,12 +135,12 @@ def _print_line(name: str, line: str, is_error: bool) -> None:
 
 async def _same_process(
     graphs: Sequence[Graph], stack: AsyncExitStack, *, over_grpc: bool
-) -> MeshCaller:
+) -> tuple[MeshCaller, MeshFolder]:
     """All replicas on this loop, callees first."""
     folder = MeshFolder()
     stack.callback(folder.remove)
     routes = {graph.app: "/" if graph is graphs[-1] else None for graph in graphs}
-    apps = {graph.app: app_spec(graph, routes[graph.app]) for graph in graphs}
+    apps = {graph.app: _app(graph, routes[graph.app]) for graph in graphs}
     folder.write_mesh(MeshSpec(apps=apps))
     memory = MemoryNetwork()
     network = GrpcNetwork(template=folder.resolver, name="test") if over_grpc else memory
@@ -142,7 +159,12 @@ async def _same_process(
             else:
                 await stack.enter_async_context(memory.hosting(replica))
             stack.push_async_callback(replica.drain)
-    return caller
+    return caller, folder
+
+
+def _app(graph: Graph, route_prefix: str | None) -> AppSpec:
+    typed = read_typed(graph, exposed_names(graph, route_prefix))
+    return published(app_spec(graph, route_prefix), typed)
 
 
 async def _construct(replica: Replica, caller: MeshCaller) -> None:
@@ -154,14 +176,24 @@ async def _construct(replica: Replica, caller: MeshCaller) -> None:
         ) from exc
 
 
-async def _gateway(caller: MeshCaller, stack: AsyncExitStack) -> str:
+async def _edge(caller: MeshCaller, folder: MeshFolder, stack: AsyncExitStack) -> str:
+    """A real gRPC server on this loop."""
+    from meshgen.runtime.edgeserver import serving_edge
+
+    edge = serving_edge(caller.mesh, folder.mesh_file, caller, "127.0.0.1", 0)
+    return f"127.0.0.1:{await stack.enter_async_context(edge)}"
+
+
+async def _gateway(caller: MeshCaller, folder: MeshFolder, stack: AsyncExitStack) -> str:
     """A real HTTP server on this loop."""
     from meshgen.listener import bind
     from meshgen.runtime.gateway import make_app
     from meshgen.runtime.httpserver import make_server
+    from meshgen.runtime.typedweb import TypedWeb
 
     listener = stack.enter_context(bind("127.0.0.1", 0))
-    server = make_server(make_app(caller.mesh, caller))
+    typed = TypedWeb(caller.mesh, folder.mesh_file, caller)
+    server = make_server(make_app(caller.mesh, caller, typed))
     task = asyncio.create_task(server.serve(sockets=[listener]))
 
     async def stop() -> None:

@@ -145,6 +145,8 @@ class Call:
     context: RequestContext
     # Whether a generator is called.
     stream: bool = False
+    # Whether the arguments are a message of a typed RPC, and so is each outcome.
+    typed: bool = False
 
 
 class Place(Protocol):

@@ -194,6 +194,19 @@ def test_a_busy_port_is_one_sentence(folder: Path) -> None:
     assert "a line of" not in program.output
 
 
+def test_it_says_where_grpc_is_and_a_busy_port_is_one_sentence(folder: Path) -> None:
+    """With what to do; the HTTP port is free again."""
+    with start("-m", "meshgen", "run", "app:app", "--port", "0", cwd=folder) as program:
+        port = program.until(r"gRPC on 127.0.0.1:(\d+)$")[1]
+        _address(program)
+        socket.create_connection(("127.0.0.1", int(port)), timeout=20).close()
+        arguments = ("app:app", "--port", "0", "--grpc-port", port)
+        with start("-m", "meshgen", "run", *arguments, cwd=folder) as other:
+            assert other.wait() == 1
+    assert other.output.startswith(f"error: cannot serve gRPC on 127.0.0.1:{port}: ")
+    assert other.output.count("\n") == 1 and "--grpc-port" in other.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -204,6 +217,7 @@ def test_a_busy_port_is_one_sentence(folder: Path) -> None:
         (["app:app", "greeting"], "'greeting' is no argument: write name=value"),
         (["app:app", "a=1"], "is an application that is already bound and takes no arguments"),
         (["app:app", "--port", "70000"], "port must be from 0 to 65535"),
+        (["app:app", "--grpc-port", "-1"], "port must be from 0 to 65535"),
         (["app:app", "--route-prefix", "hi"], "invalid route_prefix 'hi': it must start with '/'"),
         (["app:app", "--name", "1st!"], "the application cannot be called '1st!'"),
         (["app:app", "--reload", "--host", "no.such.host.invalid"], "cannot serve HTTP on no.such"),

@@ -138,6 +138,7 @@ def terminal(folder: Path) -> Iterator[Terminal]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "HTTP_PORT": str(port),
+        "GRPC_PORT": "0",
         "COMPOSE_PROJECT_NAME": f"docs-{secrets.token_hex(3)}",
         "NO_PROXY": "*",
     }

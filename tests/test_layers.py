@@ -25,7 +25,7 @@ _LAYERS: list[set[str]] = [
     {"typed"},
     {"runtime", "build"},
     {"deploy"},
-    {"cli", "testing", "api", "driver", "__main__"},
+    {"cli", "testing", "api", "driver", "mypyplugin", "__main__"},
 ]
 _LEVEL = {part: level for level, layer in enumerate(_LAYERS) for part in layer}
 # The places where users' imports lead to what runs a mesh: on first use.

@@ -16,9 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meshgen.errors import BuildError
+from meshgen.typed import lockfile
 
 MANIFEST = "mesh.json"
 CERTS = "certs"
+# Read by the next build, and kept in version control: it may be older or newer than the rest.
+LOCK = lockfile.NAME
 
 # The content of a generated file, or the file that it is a copy of.
 Content = bytes | Path
@@ -41,7 +44,9 @@ class OutputFolder:
         return [
             name
             for name, digest in sorted(self.generated.items())
-            if (self.path / name).is_file() and digest_of(self.path / name) != digest
+            if name != LOCK
+            and (self.path / name).is_file()
+            and digest_of(self.path / name) != digest
         ]
 
     def users(self) -> list[str]:
@@ -49,7 +54,7 @@ class OutputFolder:
         return sorted(
             name
             for name in _names(self.path)
-            if name != MANIFEST
+            if name not in (MANIFEST, LOCK)
             and name not in self.generated
             and not name.startswith(f"{CERTS}/")
             and "__pycache__" not in name.split("/")
@@ -66,7 +71,7 @@ def inspect_output(path: Path) -> OutputFolder:
         return OutputFolder(path=path)
     if not path.is_dir():
         raise BuildError([f"{path} is a file; give a folder to write the mesh to"])
-    if not any(path.iterdir()):
+    if {entry.name for entry in path.iterdir()} <= {LOCK}:
         return OutputFolder(path=path)
     generated = _read_manifest(path / MANIFEST)
     if generated is None:

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from meshgen import __version__
 from meshgen.build.certs import Owner, write_certificates
-from meshgen.build.descriptors import compile_descriptors
+from meshgen.build.contents import all_files
+from meshgen.build.contract import Contract, check_breaking, make_contract
 from meshgen.build.loader import Loaded
 from meshgen.build.output import (
-    MANIFEST,
-    Content,
+    LOCK,
     OutputFolder,
     check_replaceable,
-    digest_of,
     inspect_output,
     replace_output,
 )
-from meshgen.build.picture import mermaid
 from meshgen.build.plan import Plan, make_plan
-from meshgen.build.render import Renderer, dockerfile, proto_text, requirements_text
 from meshgen.build.requirements import UserRequirements, read_requirements
-from meshgen.build.resources import resource
 from meshgen.build.source import source_files
-from meshgen.build.wheel import NAME as WHEEL
-from meshgen.build.wheel import wheel_bytes
 from meshgen.errors import BuildError
 from meshgen.graph import Graph, build_graph
-from meshgen.spec import MeshSpec, app_spec, mesh_json, service_files, service_specs, to_json
 from meshgen.tasks.service import task_graph, uses_tasks
+from meshgen.typed.lockfile import read_lock
+from meshgen.typed.numbers import Lock
 
 # Who containers run as where the builder is root, as images must not run as root.
 _CONTAINER_USER = 10001
@@ -50,6 +41,7 @@ class Built:
 
     out: Path
     plan: Plan
+    contract: Contract
     build_id: str
     files: int
 
@@ -60,6 +52,9 @@ class Built:
             "application": self.plan.app,
             "build_id": self.build_id,
             "files": self.files,
+            "typed_rpcs": self.contract.rpcs,
+            "untyped": self.contract.problems,
+            "breaking": list(self.contract.breaking),
             "images": [
                 f"{environment.repository}:{self.build_id}"
                 for environment in self.plan.environments
@@ -81,14 +76,18 @@ def build_project(
     *,
     force: bool = False,
     tasks: bool = False,
+    keep_clients: bool = False,
     progress: Progress = lambda step: None,
 ) -> Built:
     """Write the mesh of an application to a folder, all or nothing.
 
-    With the task service if the application declares tasks, or with `tasks`.
+    With the task service if the application declares tasks, or with `tasks`. With `keep_clients`,
+    only if all clients of what the folder holds can go on.
 
     Raises:
         BuildError: It cannot be built, or the folder holds something else; lists every reason.
+        BreakingChangeError: Clients would break, and `keep_clients` forbids that.
+        OptionError: The folder's lock cannot be read, or has no numbers left.
     """
     progress("planning")
     inputs = _read_inputs(loaded, out.resolve())
@@ -103,8 +102,12 @@ def build_project(
         ray_compat=loaded.ray_compat,
         companions=companions,
     )
+    progress("reading type hints")
+    contract = make_contract(inputs.graph, inputs.lock, companions)
+    if keep_clients:
+        check_breaking(contract.breaking)
     progress("generating protos, images and services")
-    files, build_id = _all_files([*companions, inputs.graph], plan, sources)
+    files, build_id = all_files([*companions, inputs.graph], plan, contract, sources)
     folder = inputs.folder
     if not force:
         check_replaceable(folder, files)
@@ -114,7 +117,7 @@ def build_project(
         files,
         lambda certs: write_certificates(certs, plan.identities, plan.owner, old=folder.certs),
     )
-    return Built(out=out, plan=plan, build_id=build_id, files=len(files))
+    return Built(out=out, plan=plan, contract=contract, build_id=build_id, files=len(files))
 
 
 def container_user() -> Owner:
@@ -131,6 +134,8 @@ class _Inputs:
     folder: OutputFolder
     graph: Graph
     user: UserRequirements
+    # The numbers that the last build gave.
+    lock: Lock
 
 
 def _read_inputs(loaded: Loaded, out: Path) -> _Inputs:
@@ -144,7 +149,12 @@ def _read_inputs(loaded: Loaded, out: Path) -> _Inputs:
         graph = build_graph(loaded.application, app=loaded.app_name)
     if len(problems) > len(user.problems):
         raise BuildError(problems)
-    return _Inputs(folder=folder, graph=graph, user=user)
+    return _Inputs(folder=folder, graph=graph, user=user, lock=_read_lock(out))
+
+
+def _read_lock(out: Path) -> Lock:
+    path = out / LOCK
+    return read_lock(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 @contextmanager
@@ -161,69 +171,3 @@ def _check_apart(out: Path, source_root: Path) -> None:
         raise BuildError(
             [f"{out} holds the application's own source ({source_root}); give another folder"]
         )
-
-
-def _all_files(
-    graphs: Sequence[Graph], plan: Plan, sources: Mapping[str, Path]
-) -> tuple[dict[str, Content], str]:
-    """Every generated file but certificates, and the id of what goes into the images.
-
-    The last graph is the application's.
-    """
-    graph = graphs[-1]
-    helpers = {each.app: app_spec(each, None) for each in graphs[:-1]}
-    applications = mesh_json(MeshSpec(apps={graph.app: app_spec(graph, "/"), **helpers}))
-    content = _image_files(graphs, plan, sources)
-    build_id = _build_id(content, to_json(applications))
-    rendered = Renderer(plan=plan, build_id=build_id, mermaid=mermaid(graph)).files()
-    content |= {name: text.encode() for name, text in rendered.items()}
-    content |= _proto_files(plan)
-    content = dict(sorted(content.items()))
-    manifest = applications | {"meshgen": _manifest(build_id, content)}
-    return content | {MANIFEST: to_json(manifest)}, build_id
-
-
-def _image_files(
-    graphs: Sequence[Graph], plan: Plan, sources: Mapping[str, Path]
-) -> dict[str, Content]:
-    files: dict[str, Content] = {f"app/{name}": path for name, path in sources.items()}
-    files[f"vendor/{WHEEL}"] = wheel_bytes()
-    files["images/probe.py"] = (resource("docker") / "probe.py").read_bytes()
-    for environment in plan.environments:
-        place = f"images/{environment.name}"
-        files[f"{place}/Dockerfile"] = dockerfile(environment).encode()
-        files[f"{place}/requirements.txt"] = requirements_text(environment).encode()
-    specs = [spec for graph in graphs for spec in service_specs(graph)]
-    for spec, service in zip(specs, plan.services, strict=True):
-        place = f"services/{service.name}"
-        files[f"{place}/requirements.txt"] = requirements_text(service.environment).encode()
-        files |= {f"{place}/{name}": data for name, data in service_files(spec).items()}
-    return files
-
-
-def _proto_files(plan: Plan) -> dict[str, Content]:
-    mesh = "meshgen/v1/mesh.proto"
-    protos = {service.proto.path: proto_text(service).encode() for service in plan.services}
-    protos[mesh] = (resource("protos") / mesh).read_bytes()
-    files: dict[str, Content] = {f"protos/{name}": text for name, text in protos.items()}
-    files["protos/descriptors.binpb"] = compile_descriptors(protos)
-    return files
-
-
-def _build_id(content: Mapping[str, Content], applications: bytes) -> str:
-    """Changes exactly when an image would, so that `docker compose up` builds what is new."""
-    digest = hashlib.sha256(applications)
-    for name, data in sorted(content.items()):
-        digest.update(f"{name}\0{digest_of(data)}\0".encode())
-    return digest.hexdigest()[:12]
-
-
-def _manifest(build_id: str, content: Mapping[str, Content]) -> dict[str, Any]:
-    return {
-        "version": __version__,
-        "build_id": build_id,
-        "python": platform.python_version(),
-        "grpcio": metadata.version("grpcio"),
-        "protobuf": metadata.version("protobuf"),
-        "files": {name: digest_of(data) for name, data in content.items()},
-    }

@@ -15,6 +15,8 @@ RUNTIME = (
     "cloudpickle",
     "grpcio",
     "grpcio-health-checking",
+    "grpcio-reflection",
+    "grpcio-status",
     "prometheus-client",
     "protobuf",
     "starlette",

@@ -25,6 +25,7 @@ def common_variables(owner: Owner, python: str) -> list[Variable]:
     """Those that do not belong to one service."""
     return [
         Variable(name="HTTP_PORT", default="8000", meaning="port of the HTTP gateway on 127.0.0.1"),
+        Variable(name="GRPC_PORT", default="9000", meaning="port of the gRPC gateway on 127.0.0.1"),
         Variable(
             name="START_PERIOD",
             default="60s",

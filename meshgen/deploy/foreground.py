@@ -10,7 +10,7 @@ from typing import Any
 from meshgen.deploy.console import print_line
 from meshgen.deploy.local import LocalMesh
 from meshgen.graph import Graph
-from meshgen.serve.config import HTTPOptions
+from meshgen.serve.config import NO_GRPC, GRPCOptions, HTTPOptions
 from meshgen.tasks.service import uses_tasks
 
 
@@ -18,8 +18,9 @@ async def run_in_foreground(
     graph: Graph,
     http: HTTPOptions,
     route_prefix: str | None,
-    on_ready: Callable[[str | None], None],
+    on_ready: Callable[[LocalMesh], None],
     *,
+    grpc: GRPCOptions = NO_GRPC,
     tasks: bool = False,
 ) -> None:
     """Run an application until Ctrl-C or SIGTERM; a second one stops it without draining.
@@ -31,13 +32,13 @@ async def run_in_foreground(
         OptionError: The route cannot be served.
     """
     signals = _Signals()
-    mesh = LocalMesh(http, print_line)
+    mesh = LocalMesh(http, print_line, grpc)
     try:
         deploying = asyncio.create_task(_deploy(mesh, graph, route_prefix, tasks))
         await signals.first_of(deploying)
         if deploying.done():
             deploying.result()
-            on_ready(mesh.http_address)
+            on_ready(mesh)
             await signals.stop.wait()
         else:
             deploying.cancel()

@@ -1,4 +1,4 @@
-"""The HTTP side of a local mesh: its listening socket and the gateway's process."""
+"""The side of a local mesh that others see: its ports and the gateway's process."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from meshgen.deploy.command import Command
 from meshgen.deploy.folder import child_environment
 from meshgen.deploy.generation import Nursery
 from meshgen.errors import DeployError
-from meshgen.listener import bind
-from meshgen.serve.config import HTTPOptions
+from meshgen.listener import bind, reserve
+from meshgen.serve.config import GRPCOptions, HTTPOptions
 from meshgen.serve.schema import ReplicaState
 
 _MODULE = "meshgen.runtime.gateway"
 
 
 class FrontDoor:
-    """Owns the socket, which every process of the gateway gets, and keeps one running."""
+    """Owns the socket of HTTP, which every process of the gateway gets, and one that holds the port
+    of gRPC; keeps a gateway running."""
 
-    def __init__(self, http: HTTPOptions, nursery: Nursery) -> None:
+    def __init__(self, http: HTTPOptions, grpc: GRPCOptions, nursery: Nursery) -> None:
         self._http = http
+        self._grpc = grpc
         self._nursery = nursery
         self._listener: socket.socket | None = None
+        self._grpc_holder: socket.socket | None = None
         self._child: Child | None = None
 
     @property
@@ -31,8 +34,12 @@ class FrontDoor:
         """Where HTTP is served, as `http://HOST:PORT`."""
         if self._listener is None:
             return None
-        host, port = self._listener.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"http://{_authority(self._listener)}"
+
+    @property
+    def grpc_address(self) -> str | None:
+        """Where gRPC is served, as `HOST:PORT`."""
+        return None if self._grpc_holder is None else _authority(self._grpc_holder)
 
     @property
     def health(self) -> dict[str, str]:
@@ -43,13 +50,15 @@ class FrontDoor:
         return {"gateway": "HEALTHY" if running else "UNHEALTHY"}
 
     def listen(self) -> None:
-        """Take the port before any process starts.
+        """Take the ports before any process starts.
 
         Raises:
-            DeployError: It is taken.
+            DeployError: One is taken.
         """
         if self._listener is None:
             self._listener = bind(self._http.host, self._http.port)
+        if self._grpc_holder is None and self._grpc.port is not None:
+            self._grpc_holder = reserve(self._grpc.host, self._grpc.port)
 
     def open(self) -> None:
         """Start the gateway, unless it was started."""
@@ -60,7 +69,9 @@ class FrontDoor:
 
     def _make(self, descriptor: int) -> Child:
         nursery = self._nursery
-        settings = nursery.folder.settings(http_fd=descriptor, lifeline_fd=nursery.lifeline_fd)
+        settings = nursery.folder.settings(
+            http_fd=descriptor, lifeline_fd=nursery.lifeline_fd, **self._grpc_settings()
+        )
         command = Command(
             name="gateway",
             module=_MODULE,
@@ -68,6 +79,12 @@ class FrontDoor:
             descriptors=(descriptor, nursery.lifeline_fd),
         )
         return Child(command, nursery.on_line, nursery.on_change)
+
+    def _grpc_settings(self) -> dict[str, object]:
+        if self._grpc_holder is None:
+            return {}
+        host, port = self._grpc_holder.getsockname()[:2]
+        return {"grpc_host": host, "grpc_port": port}
 
     async def until_open(self, changed: asyncio.Condition) -> None:
         """Wait for the gateway, if it was started.
@@ -94,6 +111,12 @@ class FrontDoor:
             self._child.kill()
 
     def close(self) -> None:
-        """Give the port back."""
-        if self._listener is not None:
-            self._listener.close()
+        """Give the ports back."""
+        for each in (self._listener, self._grpc_holder):
+            if each is not None:
+                each.close()
+
+
+def _authority(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

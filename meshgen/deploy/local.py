@@ -16,17 +16,23 @@ from meshgen.deploy.rollout import Rollout
 from meshgen.deploy.routes import check_route
 from meshgen.deploy.turns import Turns
 from meshgen.graph import Graph
-from meshgen.serve.config import HTTPOptions
+from meshgen.serve.config import NO_GRPC, GRPCOptions, HTTPOptions
 from meshgen.serve.schema import ApplicationStatus, ApplicationStatusOverview, ServeStatus
 from meshgen.spec import AppSpec, MeshSpec, ServiceSpec, app_spec, service_specs
 from meshgen.tasks.home import TASKS
 from meshgen.tasks.service import local_replicas, task_graph
+from meshgen.typed.published import exposed_names, published, read_typed, with_hints
 
 
 class LocalMesh:
     """Owns a folder, a listening socket, and every process of a mesh on this machine."""
 
-    def __init__(self, http: HTTPOptions, on_line: Callable[[str, str, bool], None]) -> None:
+    def __init__(
+        self,
+        http: HTTPOptions,
+        on_line: Callable[[str, str, bool], None],
+        grpc: GRPCOptions = NO_GRPC,
+    ) -> None:
         self.folder = MeshFolder()
         self._apps: dict[str, LocalApplication] = {}
         self._failed: dict[str, ApplicationStatusOverview] = {}
@@ -42,13 +48,18 @@ class LocalMesh:
             on_line=on_line,
             on_change=self._note_change,
         )
-        self._door = FrontDoor(http, self._nursery)
+        self._door = FrontDoor(http, grpc, self._nursery)
         self._write_mesh()
 
     @property
     def http_address(self) -> str | None:
         """Where the gateway serves, as `http://HOST:PORT`."""
         return self._door.address
+
+    @property
+    def grpc_address(self) -> str | None:
+        """Where the gateway serves gRPC, as `HOST:PORT`."""
+        return self._door.grpc_address
 
     def _note_change(self) -> None:
         task = asyncio.get_running_loop().create_task(self._notify())
@@ -82,10 +93,12 @@ class LocalMesh:
         """
         async with self._turns.take(graph.app):
             check_route(graph.app, route_prefix, [app.spec for app in self._apps.values()])
-            services = service_specs(graph)
-            if route_prefix is not None:
+            exposed = read_typed(graph, exposed_names(graph, route_prefix))
+            spec = published(app_spec(graph, route_prefix), exposed)
+            services = with_hints(service_specs(graph), exposed)
+            if spec.is_reached_from_outside:
                 self._door.listen()
-            await self._put(app_spec(graph, route_prefix), services)
+            await self._put(spec, services)
 
     async def _put(self, spec: AppSpec, services: Sequence[ServiceSpec]) -> None:
         app = self._apps.get(spec.name)
@@ -114,7 +127,7 @@ class LocalMesh:
         self._write_mesh()
         try:
             children = [child for service in new.services for child in service.start_all()]
-            if spec.route_prefix is not None:
+            if spec.is_reached_from_outside:
                 self._door.open()
             await until_running(spec.name, children, self._changed)
             await self._door.until_open(self._changed)
@@ -170,7 +183,7 @@ class LocalMesh:
             self._forget(app.others.pop())
 
     async def _open_door(self, spec: AppSpec) -> None:
-        if spec.route_prefix is not None:
+        if spec.is_reached_from_outside:
             self._door.open()
             await self._door.until_open(self._changed)
 
@@ -234,4 +247,5 @@ class LocalMesh:
             applications={**self._failed, **running},
             proxies=self._door.health,
             http_address=self.http_address,
+            grpc_address=self.grpc_address,
         )

@@ -26,6 +26,12 @@ from meshgen.runtime.meshfile import MeshFile
 from meshgen.runtime.network import Network
 from meshgen.runtime.router import Router
 from meshgen.runtime.streamcall import StreamCall
+from meshgen.runtime.typedcall import (
+    MessageItems,
+    MessageReply,
+    TypedStreamCall,
+    TypedUnaryCall,
+)
 from meshgen.runtime.unarycall import UnaryCall
 from meshgen.runtime.upstream import passable
 from meshgen.serve.context import process, scoped_store
@@ -105,6 +111,36 @@ class MeshCaller:
         items.on_cancel = call.abandon
         self._begin(stub, arguments, call)
 
+    def submit_typed(
+        self,
+        stub: DeploymentStub,
+        method: str,
+        message: bytes,
+        context: RequestContext,
+        reply: MessageReply,
+        policy: CallPolicy | None = None,
+    ) -> None:
+        """Queue a typed unary call and return at once; `reply` gets the response's message."""
+        call = TypedUnaryCall(stub.id, method, context, self, reply)
+        call.policy = policy
+        reply.carrier = call
+        call.arguments = Payload(message)
+        self._set_off(stub, call)
+
+    def open_typed_stream(
+        self,
+        stub: DeploymentStub,
+        method: str,
+        message: bytes,
+        context: RequestContext,
+        items: MessageItems,
+    ) -> None:
+        """Start a typed streaming call and return at once; `items` gets the messages."""
+        call = TypedStreamCall(stub.id, method, context, self, items)
+        items.on_cancel = call.abandon
+        call.arguments = Payload(message)
+        self._set_off(stub, call)
+
     def _begin(self, stub: DeploymentStub, arguments: Arguments, call: PendingCall) -> None:
         """Pickle the arguments here and now; responses among them become references."""
         if raybridge.REAL_RAY in modules:
@@ -116,6 +152,9 @@ class MeshCaller:
         for each in call.arguments.references:
             if isinstance(each.reply, PassedStream):
                 each.reply.claim()
+        self._set_off(stub, call)
+
+    def _set_off(self, stub: DeploymentStub, call: PendingCall) -> None:
         if call.context.is_served:
             call.context.shared_calls().add(call)
         if threading.get_ident() == self._thread:

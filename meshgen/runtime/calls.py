@@ -40,6 +40,7 @@ class PendingCall(Call, ABC):
     the answer needs beside the link is done by a task of the peer's, counted as in flight there.
     """
 
+    typed = False
     # Once it is there: who finds a replica for it.
     dispatcher: Dispatcher | None = None
     # What may be done for it if it is lost or takes long, who does that, and how often it was sent.

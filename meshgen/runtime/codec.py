@@ -27,6 +27,7 @@ from meshgen.errors import (
     UnavailableError,
 )
 from meshgen.objectref import Passed, by_hand, this_thread
+from meshgen.runtime.statuserror import StatusError
 from meshgen.types import Payload
 from meshgen.v1 import mesh_pb2 as pb
 
@@ -144,6 +145,8 @@ def decode(payload: Payload) -> Any:
 
 def encode_failure(error: BaseException, origin: str) -> pb.Failure:
     """What a caller is told of an error on a replica; `origin` names that replica."""
+    if isinstance(error, StatusError):
+        return pb.Failure(kind=pb.FAILURE_KIND_CALL, status=error.status, origin=origin)
     return pb.Failure(
         kind=_kind(error),
         type_name=f"{type(error).__module__}.{type(error).__qualname__}",
@@ -191,6 +194,8 @@ def decode_failure(failure: pb.Failure) -> BaseException:
     A user exception is of its own type, its remote traceback attached as `__cause__`; where it
     cannot be rebuilt here it is a `RemoteError`.
     """
+    if failure.status:
+        return StatusError(failure.status)
     if failure.kind == pb.FAILURE_KIND_CANCELLED:
         return RequestCancelledError(failure.message or "the request was cancelled")
     if failure.kind == pb.FAILURE_KIND_UNAVAILABLE:

@@ -11,6 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from meshgen.errors import RequestCancelledError
 from meshgen.items import ItemBuffer
+from meshgen.reply import Reply
 from meshgen.runtime.httpmessage import HeaderList, HttpHead, HttpRequest
 from meshgen.runtime.refusal import RefusedError
 from meshgen.types import new_id
@@ -127,7 +128,7 @@ class Exchange:
                 raise RefusedError(413, f"a request body must not exceed {max_body} bytes")
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def cancel_when_client_leaves(self, items: ItemBuffer) -> None:
+    async def cancel_when_client_leaves(self, call: ItemBuffer | Reply) -> None:
         """Wait until the client is gone, then stop the call.
 
         To be cancelled before the answer ends: then a server reports every client as gone.
@@ -135,7 +136,7 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.client_gone = True
-        items.cancel()
+        call.cancel()
 
     def expire(self, items: ItemBuffer) -> None:
         """Stop the call because its time is up, unless the client has its answer."""

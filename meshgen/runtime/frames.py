@@ -13,7 +13,7 @@ from meshgen.runtime.codec import encode_failure
 from meshgen.types import Call, Payload, RequestContext
 from meshgen.v1 import mesh_pb2 as pb
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 # Some thousand years: what a 64-bit number of milliseconds can say, and more than anybody waits.
 _MOST_MS = 1e14
 
@@ -103,6 +103,8 @@ def write_invocation(message: pb.Invocation, call: Call, payload_id: str = "") -
     message.method = call.method
     if call.stream:
         message.stream = True
+    if call.typed:
+        message.typed = True
     if payload_id:
         message.arguments.payload_id = payload_id
         write_references(message.arguments, call.arguments.references)

@@ -9,7 +9,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,12 +18,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from meshgen.errors import BackPressureError, DeadlineError, MeshError, ProtocolError
 from meshgen.items import ItemBuffer
 from meshgen.listener import bind
+from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.exchange import Exchange
 from meshgen.runtime.httpmessage import HTTP_METHOD, HttpHead
 from meshgen.runtime.httpserver import serve
 from meshgen.runtime.process import open_caller, run_until_done
 from meshgen.runtime.refusal import CLIENT_CLOSED_REQUEST, refusal
 from meshgen.runtime.reports import Reports
+from meshgen.runtime.typedweb import TypedWeb
 from meshgen.settings import Settings
 from meshgen.spec import MeshSpec
 from meshgen.stub import DeploymentStub
@@ -61,15 +64,20 @@ def routes_of(mesh: MeshSpec) -> tuple[Route, ...]:
     return tuple(sorted(routes, key=lambda route: len(route.prefix), reverse=True))
 
 
-def make_app(mesh: Callable[[], MeshSpec], caller: Caller) -> ASGIApp:
+def make_app(
+    mesh: Callable[[], MeshSpec], caller: Caller, typed: TypedWeb | None = None
+) -> ASGIApp:
     """The ASGI application that answers for every application of the mesh, as it is by then."""
-    return Gateway(mesh, caller)
+    return Gateway(mesh, caller, typed)
 
 
 class Gateway:
     """Routes requests by prefix and relays what the ingress answers."""
 
-    def __init__(self, mesh: Callable[[], MeshSpec], caller: Caller) -> None:
+    def __init__(
+        self, mesh: Callable[[], MeshSpec], caller: Caller, typed: TypedWeb | None
+    ) -> None:
+        self._typed = typed
         self._mesh = mesh
         self._caller = caller
         self._compiled: tuple[MeshSpec, tuple[Route, ...]] | None = None
@@ -109,6 +117,8 @@ class Gateway:
         if path == "/-/routes":
             table = {route.prefix: route.app for route in self._routes()}
             return await exchange.reply(200, json.dumps(table), content_type=b"application/json")
+        if self._typed is not None and await self._typed.answer(exchange):
+            return None
         for route in self._routes():
             if route.matches(path):
                 return await self._call(exchange, route)
@@ -239,17 +249,34 @@ def listen(settings: Settings) -> socket.socket:
 
 
 async def serve_http(settings: Settings) -> int:
-    """Join the mesh and serve its applications over HTTP until told to stop; the exit status.
+    """Join the mesh and serve its applications, over HTTP and where that is asked for over gRPC,
+    until told to stop; the exit status.
 
     Raises:
         DeployError: The address cannot be listened on.
     """
     with listen(settings) as listener:
-        async with open_caller(settings) as caller:
+        async with open_caller(settings) as caller, _grpc(settings, caller) as facts:
             # The socket listens already: who connects from now on is answered.
-            Reports(settings.report_fd).tell(phase="serving", port=listener.getsockname()[1])
-            await serve(make_app(caller.mesh, caller), listener)
+            port = listener.getsockname()[1]
+            Reports(settings.report_fd).tell(phase="serving", port=port, **facts)
+            typed = TypedWeb(caller.mesh, settings.mesh_file, caller)
+            await serve(make_app(caller.mesh, caller, typed), listener)
     return 0
+
+
+@asynccontextmanager
+async def _grpc(settings: Settings, caller: MeshCaller) -> AsyncIterator[dict[str, int]]:
+    """Serve gRPC, if that is asked for; gives what the supervisor is told of it."""
+    if settings.grpc_port < 0:
+        yield {}
+        return
+    # Imported where somebody asks for it.
+    from meshgen.runtime.edgeserver import serving_edge
+
+    where = settings.grpc_host, settings.grpc_port
+    async with serving_edge(caller.mesh, settings.mesh_file, caller, *where) as port:
+        yield {"grpc_port": port}
 
 
 def main() -> None:

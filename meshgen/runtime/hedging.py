@@ -89,7 +89,7 @@ class SecondCopy(PendingCall):
 
     def __init__(self, call: UnaryCall, hedge: Hedge) -> None:
         super().__init__(call.target, call.method, call.context, call.home)
-        self.arguments = call.arguments
+        self.arguments, self.typed = call.arguments, call.typed
         self._hedge: Hedge | None = hedge
 
     def answered(self, frame: pb.Frame) -> None:

@@ -41,6 +41,7 @@ class LinkHost:
         self._handed: dict[int, tuple[Sequence[Passed], Sequence[Lease]]] = {}
         self._values = LinkValues(replica, self.session, self._tasks, self._early)
         self.session.values = self._values
+        self._caller_is_gone = False
         self._loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> LinkHost:
@@ -48,6 +49,7 @@ class LinkHost:
 
     async def __aexit__(self, *exc_info: object) -> None:
         """The caller is gone: nobody waits for what still runs."""
+        self._caller_is_gone = True
         self._replica.unwatch(self._announce)
         self._replica.occupancy.forget(self._tell_of_room)
         tasks = list(self._tasks.values())
@@ -212,6 +214,10 @@ class LinkHost:
         if has_run and told.kind == pb.FAILURE_KIND_LOST:
             # That would say that the call was not started, and may be made anew.
             told.kind = pb.FAILURE_KIND_CALL
+        if self._caller_is_gone and told.kind == pb.FAILURE_KIND_CANCELLED:
+            # For who was given a reference to the outcome: nobody has asked for that.
+            why = f"the connection to {self.session.caller}, which had called, ended before"
+            told = pb.Failure(kind=pb.FAILURE_KIND_LOST, message=why)
         self._values.fail(call_id, told)
 
     async def _run_stream(

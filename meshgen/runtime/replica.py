@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ref
 
 from meshgen.arguments import unpack
@@ -21,6 +23,7 @@ from meshgen.runtime.holds import Holds
 from meshgen.runtime.host_id import this_host
 from meshgen.runtime.httpmessage import HTTP_METHOD
 from meshgen.runtime.instance import Instance
+from meshgen.runtime.madecalls import end_calls
 from meshgen.runtime.occupancy import Occupancy
 from meshgen.runtime.openstreams import OpenStreams
 from meshgen.runtime.store import ReplicaStore
@@ -35,8 +38,11 @@ from meshgen.serve.context import (
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.spec import ServiceSpec
 from meshgen.stub import DeploymentStub
-from meshgen.types import Abandonable, Caller, DeploymentID, Payload, RequestContext
+from meshgen.types import Caller, DeploymentID, Payload, RequestContext
 from meshgen.v1 import mesh_pb2 as pb
+
+if TYPE_CHECKING:
+    from meshgen.runtime.typedmethods import TypedMethods
 
 logger = logging.getLogger("meshgen")
 
@@ -75,6 +81,9 @@ class Replica:
         self._phase = pb.REPLICA_PHASE_STARTING
         self._watchers: set[Callable[[pb.State], None]] = set()
         self._instance: Instance | None = None
+        self._target: Callable[..., Any] | None = None
+        # Where a build keeps the numbers of the typed RPCs' messages.
+        self.lock_file: Path | None = None
         self._context = ReplicaContext(
             app_name=spec.stub.id.app, deployment=spec.stub.id.name, replica_tag=replica_id
         )
@@ -105,7 +114,7 @@ class Replica:
         def handle_of(name: str) -> DeploymentHandle:
             return DeploymentHandle(find(DeploymentID(self.stub.id.app, name)), caller=self._caller)
 
-        target = self.spec.target.load()
+        self._target = target = self.spec.target.load()
         args, kwargs = unpack(self.spec.arguments, handle_of)
         self._instance = await Instance.construct(self.spec, target, args, kwargs)
         self._instance.threads.on_abandoned = self.occupancy.hold_for
@@ -188,6 +197,10 @@ class Replica:
         Raises:
             BaseException: Whatever the user's method raises.
         """
+        if invocation.typed:
+            request = frames.read_context(invocation.context, self.stub.id.app)
+            message = self._payload(invocation.arguments).pickle
+            return Payload(await self.typed.call(invocation.method, message, request))
         request, name, args, kwargs = self._open(invocation, references)
         assert self._instance is not None
         method = self._instance.async_method(name)
@@ -198,7 +211,7 @@ class Replica:
             return codec.encode(self._instance.unary(name, await method(*args, **kwargs)))
         finally:
             if request.calls:
-                _end_calls(request.calls)
+                end_calls(request.calls)
 
     async def stream(
         self, invocation: pb.Invocation, references: Sequence[Passed] = ()
@@ -208,6 +221,11 @@ class Replica:
         Raises:
             BaseException: Whatever the user's generator raises.
         """
+        if invocation.typed:
+            async with aclosing(self._stream_messages(invocation)) as messages:
+                async for each in messages:
+                    yield each
+            return
         request, method, args, kwargs = self._open(invocation, references)
         assert self._instance is not None
         items: AsyncIterator[Any] | None = None
@@ -233,7 +251,7 @@ class Replica:
                 if references:
                     end_streams(references)
                 if request.calls:
-                    _end_calls(request.calls)
+                    end_calls(request.calls)
 
     async def _answer_http(self, request: Any) -> AsyncIterator[Any]:
         # Only an ingress that HTTP reaches pays for importing Starlette.
@@ -263,15 +281,32 @@ class Replica:
         """Enter the request's context and unpickle its arguments."""
         request = frames.read_context(invocation.context, self.stub.id.app)
         current_request.set(request)
-        message = invocation.arguments
-        if message.payload_id:
-            payload = self.uploads.take(message.payload_id)
-        else:
-            payload = frames.read_payload(message)
+        payload = self._payload(invocation.arguments)
         if references:
             payload.references = references
         args, kwargs = codec.decode(payload)
         return request, invocation.method, args, kwargs
+
+    def _payload(self, message: pb.Payload) -> Payload:
+        """Arguments that came inline, or were uploaded before."""
+        if message.payload_id:
+            return self.uploads.take(message.payload_id)
+        return frames.read_payload(message)
+
+    @cached_property
+    def typed(self) -> TypedMethods:
+        """The typed RPCs; read from the hints by the first call of one."""
+        from meshgen.runtime.typedmethods import open_typed
+
+        assert self._instance is not None and self._target is not None
+        return open_typed(self.spec, self._target, self._instance, self.lock_file)
+
+    async def _stream_messages(self, invocation: pb.Invocation) -> AsyncGenerator[Payload, None]:
+        request = frames.read_context(invocation.context, self.stub.id.app)
+        message = self._payload(invocation.arguments).pickle
+        async with aclosing(self.typed.stream(invocation.method, message, request)) as items:
+            async for item in items:
+                yield Payload(item)
 
     def outgoing(self, payload: Payload) -> pb.Payload:
         """A result as it travels by itself: inline, or kept here under an id to fetch it by."""
@@ -342,11 +377,3 @@ class Replica:
             except Exception:
                 logger.exception("%s: __del__ failed", self.origin)
             self._instance.close()
-
-
-def _end_calls(calls: set[Abandonable]) -> None:
-    """Cancel the calls that a request has made and that still run, if it was cancelled itself."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        for call in list(calls):
-            call.give_up()

@@ -17,10 +17,12 @@ from meshgen.naming import grpc_service
 from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
 from meshgen.runtime.carrier import LinkCarrier, translate_decoding_errors
 from meshgen.runtime.channel import SERVER_OPTIONS, Certificates
+from meshgen.runtime.clientstatus import PUSHBACK
 from meshgen.runtime.host import answer_stream, is_cancelled
 from meshgen.runtime.pump import ItemPump
 from meshgen.runtime.replica import Replica
-from meshgen.types import DeploymentID, Payload
+from meshgen.runtime.typedserver import TypedHandlers
+from meshgen.types import Payload
 from meshgen.v1 import mesh_pb2 as pb
 
 logger = logging.getLogger("meshgen")
@@ -29,8 +31,6 @@ Context = Any
 
 # How long an upload may stand still, in seconds.
 _UPLOAD_SECONDS = 30.0
-# When to try again, for clients of gRPC that retry by themselves.
-_PUSHBACK = (("grpc-retry-pushback-ms", "100"),)
 
 
 class MeshServicer:
@@ -46,7 +46,7 @@ class MeshServicer:
     async def call(self, request: pb.CallRequest, context: Context) -> pb.CallResponse:
         """Run one unary call."""
         self._replica.enter_context()
-        await self._admit(context)
+        await self.admit(context)
         try:
             payload = await self._replica.call(request.invocation)
         except BaseException as exc:  # user code: SystemExit too is an error to its caller
@@ -73,12 +73,13 @@ class MeshServicer:
             except ProtocolError as exc:
                 await context.abort(grpc.StatusCode.NOT_FOUND, str(exc))
         self._replica.enter_context()
-        await self._admit(context)
+        await self.admit(context)
         pump = ItemPump(self._replica.stream(request.invocation))
         pump.start()
         return pump
 
-    async def _admit(self, context: Context) -> None:
+    async def admit(self, context: Context) -> None:
+        """Take a slot, or end the RPC."""
         replica = self._replica
         if replica.occupancy.admit():
             return
@@ -93,7 +94,7 @@ class MeshServicer:
             f"{replica.origin} runs as many calls as it may at a time "
             f"({replica.spec.options.max_ongoing_requests}); this one was not started: call "
             "another replica, or this one later",
-            trailing_metadata=_PUSHBACK,
+            trailing_metadata=PUSHBACK,
         )
 
     async def upload(
@@ -134,8 +135,9 @@ async def _uploaded(requests: AsyncIterator[pb.UploadRequest]) -> tuple[str, Pay
     return first.payload_id, assembler.payload()
 
 
-def _handlers(servicer: MeshServicer, deployment: DeploymentID) -> list[grpc.GenericRpcHandler]:
+def _handlers(replica: Replica) -> list[grpc.GenericRpcHandler]:
     """The mesh's own service, and the deployment's under its generated name."""
+    servicer, deployment = MeshServicer(replica), replica.stub.id
     call = grpc.unary_unary_rpc_method_handler(
         servicer.call, pb.CallRequest.FromString, pb.CallResponse.SerializeToString
     )
@@ -162,6 +164,7 @@ def _handlers(servicer: MeshServicer, deployment: DeploymentID) -> list[grpc.Gen
         grpc.method_handlers_generic_handler(
             grpc_service(deployment.app, deployment.name), {"Call": call, "CallStream": stream}
         ),
+        TypedHandlers(replica, servicer.admit),
     ]
 
 
@@ -187,7 +190,7 @@ async def serving(
         RuntimeError: The address cannot be bound.
     """
     server = grpc.aio.server(options=SERVER_OPTIONS)
-    server.add_generic_rpc_handlers(tuple(_handlers(MeshServicer(replica), replica.stub.id)))
+    server.add_generic_rpc_handlers(tuple(_handlers(replica)))
     if also is not None:
         await also(server)
     if certificates is None:

@@ -54,6 +54,7 @@ async def run(settings: Settings) -> int:
         set_health = _health(settings, spec, stack)
         async with open_caller(settings, name) as caller:
             replica = Replica(spec, caller, settings.replica_id, _store(settings, name))
+            replica.lock_file = settings.mesh_file.with_name("meshgen.lock.json")
             if not await _construct(replica, caller, reports):
                 return 1
             async with serving(replica, settings.listen, read_certificates(settings)):

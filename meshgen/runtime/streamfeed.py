@@ -23,14 +23,17 @@ async def feed(
     Raises:
         ReplicaLostError: The replica is gone, or has forgotten what it kept for a link that is.
     """
-    await _put(items, peer, first)
-    if stream_id:
-        async with aclosing(peer.read_on(stream_id)) as messages:
-            async for message in messages:
-                if message.HasField("failure"):
-                    items.end(codec.decode_failure(message.failure))
-                else:
-                    await _put(items, peer, message.items)
+    try:
+        await _put(items, peer, first)
+        if stream_id:
+            async with aclosing(peer.read_on(stream_id)) as messages:
+                async for message in messages:
+                    if message.HasField("failure"):
+                        items.end(codec.decode_failure(message.failure))
+                    else:
+                        await _put(items, peer, message.items)
+    except ProtocolError as exc:
+        raise ReplicaLostError(f"what was left of a stream is gone: {exc}") from exc
     items.end()
 
 
@@ -40,9 +43,4 @@ async def _put(items: ItemBuffer, peer: Peer, messages: Sequence[pb.Payload]) ->
 
 
 async def _payload(peer: Peer, item: pb.Payload) -> Payload:
-    if not item.payload_id:
-        return frames.read_payload(item)
-    try:
-        return await peer.fetch(item.payload_id)
-    except ProtocolError as exc:
-        raise ReplicaLostError(f"an item of a stream is lost: {exc}") from exc
+    return await peer.fetch(item.payload_id) if item.payload_id else frames.read_payload(item)

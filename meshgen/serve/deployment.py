@@ -125,6 +125,7 @@ def deployment(
         max_ongoing_requests: Calls one replica runs at a time; 5 by default.
         max_queued_requests: Calls one caller holds back beyond that; -1, no bound, by default.
         graceful_shutdown_timeout_s: How long a leaving replica may finish calls; 20 s by default.
+        expose: Whether the gateway serves its typed methods to outsiders, as an ingress's.
 
     Raises:
         OptionError: A value cannot work.

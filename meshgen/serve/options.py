@@ -45,6 +45,7 @@ class DeploymentKwargs(TypedDict, total=False):
     health_check_timeout_s: float
     max_constructor_retry_count: int
     logging_config: Any
+    expose: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +124,10 @@ def _requirements(pip: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentOptions:
-    """How one deployment runs. Times are in seconds; -1 queued requests is no bound."""
+    """How one deployment runs. Times are in seconds; -1 queued requests is no bound.
+
+    The gateway serves the typed methods of an exposed one to outsiders, as those of an ingress.
+    """
 
     num_replicas: int = 1
     max_ongoing_requests: int = 5
@@ -135,6 +139,7 @@ class DeploymentOptions:
     health_check_period_s: float = 10.0
     health_check_timeout_s: float = 30.0
     max_constructor_retry_count: int = 1
+    expose: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_replicas", "max_ongoing_requests", "max_constructor_retry_count"):
@@ -145,6 +150,8 @@ class DeploymentOptions:
             _not_negative(name, getattr(self, name))
         for name in ("health_check_period_s", "health_check_timeout_s"):
             _positive(name, getattr(self, name))
+        if not isinstance(self.expose, bool):
+            raise OptionTypeError(f"expose must be True or False, got {self.expose!r}")
         _json(self.user_config)
 
     def updated(self, given: Mapping[str, Any]) -> DeploymentOptions:

@@ -21,7 +21,8 @@ from meshgen.objectrefgenerator import ObjectRefGenerator
 from meshgen.passedstream import PassedStream
 from meshgen.reply import Reply, refuse_in_event_loop, wake_on
 
-T = TypeVar("T")
+# What is to come of a narrower type will do where a wider one is asked for.
+T = TypeVar("T", covariant=True)
 
 
 class DeploymentResponse(Reply, Generic[T]):

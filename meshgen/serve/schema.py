@@ -86,8 +86,9 @@ class ApplicationStatusOverview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeStatus:
-    """All applications of this mesh by name, and where the gateway serves HTTP."""
+    """All applications of this mesh by name, and where the gateway serves HTTP and gRPC."""
 
     applications: Mapping[str, ApplicationStatusOverview] = field(default_factory=dict)
     proxies: Mapping[str, str] = field(default_factory=dict)
     http_address: str | None = None
+    grpc_address: str | None = None

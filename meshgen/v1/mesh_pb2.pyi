@@ -191,16 +191,18 @@ class State(_message.Message):
     def __init__(self, phase: _Optional[_Union[ReplicaPhase, str]] = ..., replica_id: _Optional[str] = ..., max_ongoing_requests: _Optional[int] = ..., message: _Optional[str] = ..., host: _Optional[str] = ...) -> None: ...
 
 class Invocation(_message.Message):
-    __slots__ = ("method", "arguments", "context", "stream")
+    __slots__ = ("method", "arguments", "context", "stream", "typed")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
+    TYPED_FIELD_NUMBER: _ClassVar[int]
     method: str
     arguments: Payload
     context: Context
     stream: bool
-    def __init__(self, method: _Optional[str] = ..., arguments: _Optional[_Union[Payload, _Mapping]] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., stream: _Optional[bool] = ...) -> None: ...
+    typed: bool
+    def __init__(self, method: _Optional[str] = ..., arguments: _Optional[_Union[Payload, _Mapping]] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., stream: _Optional[bool] = ..., typed: _Optional[bool] = ...) -> None: ...
 
 class Context(_message.Message):
     __slots__ = ("request_id", "time_left_ms", "route", "multiplexed_model_id", "session_id")
@@ -273,17 +275,19 @@ class Outcome(_message.Message):
     def __init__(self, payload: _Optional[_Union[Payload, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class Failure(_message.Message):
-    __slots__ = ("kind", "type_name", "message", "traceback", "pickle", "origin")
+    __slots__ = ("kind", "type_name", "message", "traceback", "pickle", "origin", "status")
     KIND_FIELD_NUMBER: _ClassVar[int]
     TYPE_NAME_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     TRACEBACK_FIELD_NUMBER: _ClassVar[int]
     PICKLE_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
     kind: FailureKind
     type_name: str
     message: str
     traceback: str
     pickle: bytes
     origin: str
-    def __init__(self, kind: _Optional[_Union[FailureKind, str]] = ..., type_name: _Optional[str] = ..., message: _Optional[str] = ..., traceback: _Optional[str] = ..., pickle: _Optional[bytes] = ..., origin: _Optional[str] = ...) -> None: ...
+    status: bytes
+    def __init__(self, kind: _Optional[_Union[FailureKind, str]] = ..., type_name: _Optional[str] = ..., message: _Optional[str] = ..., traceback: _Optional[str] = ..., pickle: _Optional[bytes] = ..., origin: _Optional[str] = ..., status: _Optional[bytes] = ...) -> None: ...

@@ -117,3 +117,17 @@ def test_a_quick_run_of_the_chains_measures_and_leaves_nothing(tmp_path: Path) -
     assert min(document["seconds"].values()) > 0
     assert len(document["seconds"]) == 6
     assert "| chain of 5, p50 |" in ran.stdout
+
+
+@pytest.mark.slow
+def test_a_quick_run_of_the_typed_calls_compares_them_with_ones_by_hand(tmp_path: Path) -> None:
+    """At the replica and through the gateway."""
+    results = tmp_path / "typed.json"
+    command = [sys.executable, "-m", "benchmarks.typed_calls", "--quick", "--json", str(results)]
+    ran = subprocess.run(
+        command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=120
+    )
+    document = json.loads(results.read_text())
+    assert len(document["p50_us"]) == 5 and min(document["p50_us"].values()) > 0
+    assert len(document["ratios"]) == 3
+    assert "| typed, through the gateway |" in ran.stdout

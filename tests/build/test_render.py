@@ -9,19 +9,16 @@ from typing import Any
 
 import pytest
 import yaml
-from google.protobuf import descriptor_pb2
 
 from meshgen import serve
 from meshgen.build.certs import Owner
 from meshgen.build.descriptors import compile_descriptors
 from meshgen.build.plan import Plan, make_plan
-from meshgen.build.render import Renderer, dockerfile, proto_text
+from meshgen.build.render import Renderer, dockerfile
 from meshgen.build.requirements import UserRequirements
-from meshgen.build.resources import resource
 from meshgen.build.source import source_files
 from meshgen.errors import MeshError
 from meshgen.graph import build_graph
-from meshgen.naming import grpc_service
 from meshgen.serve.deployment import Deployment
 from meshgen.settings import Settings
 
@@ -99,7 +96,9 @@ def test_only_the_gateway_is_published_and_only_to_this_machine(compose: Any) ->
         for name, service in compose["services"].items()
         if "ports" in service
     }
-    assert published == {"gateway": ["127.0.0.1:${HTTP_PORT:-8000}:8000"]}
+    assert published == {
+        "gateway": ["127.0.0.1:${HTTP_PORT:-8000}:8000", "127.0.0.1:${GRPC_PORT:-9000}:9000"]
+    }
 
 
 def test_callees_are_healthy_before_their_callers_start(compose: Any) -> None:
@@ -145,6 +144,7 @@ def test_processes_read_their_place_from_the_environment(compose: Any) -> None:
     )
     gateway = Settings.from_environment(compose["services"]["gateway"]["environment"])
     assert (gateway.http_host, gateway.http_port) == ("0.0.0.0", 8000)
+    assert (gateway.grpc_host, gateway.grpc_port) == ("0.0.0.0", 9000)
     assert gateway.service_dir is None
 
 
@@ -192,41 +192,7 @@ def test_a_dockerfile_needs_nothing_but_the_base_image(plan: Plan) -> None:
     assert lines[-1] == "USER 10001:10001"
 
 
-def test_protos_compile_and_define_the_service_that_names_promise(plan: Plan) -> None:
-    """Call and CallStream of each deployment, in a package of its own."""
-    mesh = "meshgen/v1/mesh.proto"
-    protos = {service.proto.path: proto_text(service).encode() for service in plan.services}
-    protos[mesh] = (resource("protos") / mesh).read_bytes()
-    compiled = descriptor_pb2.FileDescriptorSet.FromString(compile_descriptors(protos))
-    found = {
-        f"{file.package}.{service.name}": [method.name for method in service.method]
-        for file in compiled.file
-        for service in file.service
-        if file.package != "meshgen.v1"
-    }
-    names = [grpc_service("shop", service.deployment) for service in plan.services]
-    assert found == {name: ["Call", "CallStream"] for name in names}
-
-
-def test_generated_messages_are_wire_identical_with_the_meshs_own(plan: Plan) -> None:
-    """The same fields of the same types under the same numbers; the mesh's own may have more."""
-    mesh = "meshgen/v1/mesh.proto"
-    service = plan.services[0]
-    protos = {
-        service.proto.path: proto_text(service).encode(),
-        mesh: (resource("protos") / mesh).read_bytes(),
-    }
-    compiled = descriptor_pb2.FileDescriptorSet.FromString(compile_descriptors(protos))
-    own, theirs = (
-        {message.name: message for message in file.message_type}
-        for file in sorted(compiled.file, key=lambda file: file.package == "meshgen.v1")
-    )
-    assert len(own) == 4
-    for name, message in own.items():
-        assert [*message.field] == [*theirs[name].field][: len(message.field)]
-
-
 def test_a_proto_that_does_not_compile_is_an_error_with_protocs_words() -> None:
-    """A bug of a template shows at the build, not at its reader."""
+    """A bug of ours shows at the build, not at its reader."""
     with pytest.raises(MeshError, match=r"protoc refused .*bad.proto"):
         compile_descriptors({"bad.proto": b"syntax = nonsense"})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from meshgen.build.requirements import name_of, problem_with, read_requirements
+from meshgen.build.requirements import RUNTIME, name_of, problem_with, read_requirements
 
 
 def test_comments_and_meshgen_itself_are_left_out(tmp_path: Path) -> None:
@@ -49,3 +50,11 @@ def test_what_an_index_or_url_has_is_fine(line: str) -> None:
 def test_names_are_compared_as_pip_does() -> None:
     """Case, dots, dashes and underscores make no difference."""
     assert name_of("Some_Thing.Else[extra]==1") == "some-thing-else"
+
+
+def test_an_image_has_all_that_a_service_imports() -> None:
+    """Of what meshgen requires, only the tools of this machine are left out."""
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    left_out = {name_of(line) for line in project["dependencies"]} - {*RUNTIME}
+    assert left_out == {"click", "cryptography", "grpcio-tools", "jinja2", "watchfiles"}

@@ -21,11 +21,12 @@ class ComposeError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComposeMesh:
-    """One project of ours: its folder, its name, and the port of its gateway."""
+    """One project of ours: its folder, its name, and the ports of its gateway."""
 
     folder: Path
     project: str
     port: int
+    grpc_port: int = 0
 
     @property
     def url(self) -> str:
@@ -68,12 +69,12 @@ class ComposeMesh:
 
 
 def build_mesh(target: str, folder: Path) -> ComposeMesh:
-    """Build an application under a name of its own, on a port that is free now."""
+    """Build an application under a name of its own, on ports that are free now."""
     name = f"test-{folder.name}-{secrets.token_hex(3)}"
     built = build_project(load_target(target, name=name), folder / "out")
-    port = _free_port()
-    (built.out / ".env").write_text(f"HTTP_PORT={port}\n")
-    return ComposeMesh(folder=built.out, project=built.plan.project, port=port)
+    port, grpc_port = _free_port(), _free_port()
+    (built.out / ".env").write_text(f"HTTP_PORT={port}\nGRPC_PORT={grpc_port}\n")
+    return ComposeMesh(folder=built.out, project=built.plan.project, port=port, grpc_port=grpc_port)
 
 
 def run(*command: str, cwd: Path | None = None, timeout: float = 300) -> str:

@@ -57,6 +57,16 @@ def test_numbers_come_from_the_environment_file(mesh: ComposeMesh) -> None:
     assert model["healthcheck"]["start_period"] == "1m30s"
 
 
+def test_the_gateway_is_on_this_machine_only(mesh: ComposeMesh) -> None:
+    """HTTP and gRPC, on the ports that `.env` says."""
+    gateway = json.loads(mesh.compose("config", "--format", "json"))["services"]["gateway"]
+    found = {port["target"]: (port["host_ip"], port["published"]) for port in gateway["ports"]}
+    assert found == {
+        8000: ("127.0.0.1", str(mesh.port)),
+        9000: ("127.0.0.1", str(mesh.grpc_port)),
+    }
+
+
 def test_gpus_are_asked_for_with_the_second_file_only(mesh: ComposeMesh) -> None:
     """A machine without GPUs leaves that file out."""
     both = ("-f", "compose.yaml", "-f", "compose.gpu.yaml", "config", "--format", "json")

@@ -31,7 +31,7 @@ def mesh(docker_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     command = ["-m", "meshgen", "build", "--ray-compat", "source/app.py:app", "-o", "out"]
     subprocess.run([sys.executable, *command, "--name", name], cwd=folder, check=True)
     mesh = ComposeMesh(folder=folder / "out", project=name, port=0)
-    (mesh.folder / ".env").write_text("HTTP_PORT=0\n")
+    (mesh.folder / ".env").write_text("HTTP_PORT=0\nGRPC_PORT=0\n")
     try:
         mesh.up()
         address = mesh.compose("port", "gateway", "8000")

@@ -12,7 +12,7 @@ from meshgen.graph import build_graph
 from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.meshfile import MeshFile
 from meshgen.runtime.network import GrpcNetwork
-from meshgen.serve.config import HTTPOptions
+from meshgen.serve.config import GRPCOptions, HTTPOptions
 from meshgen.serve.deployment import Application
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.serve.schema import ApplicationStatusOverview
@@ -25,7 +25,7 @@ async def local_mesh(
     on_line: Callable[[str, str, bool], None] = lambda *_: None,
 ) -> AsyncIterator[LocalMesh]:
     """A mesh that is closed at the end, without draining."""
-    mesh = LocalMesh(HTTPOptions(port=0), on_line)
+    mesh = LocalMesh(HTTPOptions(port=0), on_line, GRPCOptions(port=0))
     try:
         yield mesh
     finally:

@@ -13,6 +13,7 @@ from meshgen.objectref import ByValue, ObjectRef
 from meshgen.reply import Reply
 from meshgen.runtime.bulk import INLINE_LIMIT
 from meshgen.runtime.codec import encode_arguments
+from meshgen.runtime.frames import PROTOCOL_VERSION
 from meshgen.runtime.host import LinkHost
 from meshgen.runtime.replica import Replica
 from meshgen.v1 import mesh_pb2 as pb
@@ -110,7 +111,7 @@ async def in_mesh(**options: Any) -> AsyncIterator[tuple[LinkHost, Replica, Work
 
 def hello() -> pb.Frame:
     """The first frame."""
-    hello = pb.Hello(protocol=1, deployment="default/Worker", caller="test")
+    hello = pb.Hello(protocol=PROTOCOL_VERSION, deployment="default/Worker", caller="test")
     return pb.Frame(kind=pb.FRAME_KIND_HELLO, hello=hello)
 
 

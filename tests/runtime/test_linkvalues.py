@@ -290,3 +290,16 @@ async def test_a_question_is_answered_once_however_late_it_is_cancelled(turns: i
         host.session.receive([pb.Frame(kind=pb.FRAME_KIND_PING, id=7)])
         assert [frame.id for frame in await answers(host, 2)] == [1, 7]
         replica.values.release("v")
+
+
+async def test_the_value_of_a_call_whose_caller_is_gone_is_lost() -> None:
+    """Nobody has cancelled it, for whom a reference to it was given to."""
+    async with hosted() as (host, replica, _):
+        async with LinkHost(replica) as other:
+            await other.receive([hello(), request(1, "wait"), of_value(RETAIN, "v", 1)])
+            await _confirmed(other, 1)
+            await host.receive([of_value(HOLD, "v", 1), of_value(FETCH, "v", 2)])
+            await answers(host, 1)
+        (answer,) = await answers(host, 1)
+        assert answer.failure.kind == LOST
+        assert "the connection to test, which had called, ended" in answer.failure.message

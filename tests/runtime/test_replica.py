@@ -12,6 +12,7 @@ import pytest
 
 from meshgen.errors import NotServingError, ProtocolError, SerializationError, UnknownMethodError
 from meshgen.runtime.bulk import INLINE_LIMIT
+from meshgen.runtime.frames import PROTOCOL_VERSION
 from meshgen.runtime.host import LinkHost
 from meshgen.runtime.network import MemoryNetwork
 from meshgen.runtime.replica import Replica
@@ -22,7 +23,7 @@ from tests.runtime.replicas import lone_replica, mesh_caller, settle, spec_of
 
 _HELLO = pb.Frame(
     kind=pb.FRAME_KIND_HELLO,
-    hello=pb.Hello(protocol=1, deployment="default/_Plain", caller="test"),
+    hello=pb.Hello(protocol=PROTOCOL_VERSION, deployment="default/_Plain", caller="test"),
 )
 
 

@@ -13,6 +13,7 @@ import grpc.aio
 import pytest
 
 from meshgen.naming import grpc_service
+from meshgen.runtime.frames import PROTOCOL_VERSION
 from meshgen.runtime.server import serving
 from meshgen.v1 import mesh_pb2 as pb
 from tests.runtime.replicas import lone_replica, short_folder, until
@@ -252,7 +253,9 @@ async def test_refused_arguments_are_not_kept() -> None:
         await plain.upload(
             pb.UploadRequest(payload_id="p", sizes=[1]), pb.UploadRequest(chunk=b"x")
         )
-        hello = pb.Hello(protocol=1, deployment="default/SpanishAdder", caller="test")
+        hello = pb.Hello(
+            protocol=PROTOCOL_VERSION, deployment="default/SpanishAdder", caller="test"
+        )
         invocation = pb.Invocation(method="add", arguments=pb.Payload(payload_id="p"))
         link = plain.link(
             pb.Frame(kind=pb.FRAME_KIND_HELLO, hello=hello),
@@ -293,7 +296,8 @@ async def test_reading_on_in_a_stream_that_is_not_open_is_refused() -> None:
         ),
         (
             pb.Frame(
-                kind=pb.FRAME_KIND_HELLO, hello=pb.Hello(protocol=1, deployment="a/B", caller="x")
+                kind=pb.FRAME_KIND_HELLO,
+                hello=pb.Hello(protocol=PROTOCOL_VERSION, deployment="a/B", caller="x"),
             ),
             "x means to call a/B, but this is default/SpanishAdder",
         ),
@@ -316,7 +320,7 @@ async def test_a_link_that_breaks_the_protocol_is_refused(frame: pb.Frame, sente
 async def test_an_id_that_is_used_twice_is_refused() -> None:
     """Answers could not be told apart; what ran is cancelled."""
     async with _plain() as plain:
-        hello = pb.Hello(protocol=1, deployment="default/SpanishAdder", caller="x")
+        hello = pb.Hello(protocol=PROTOCOL_VERSION, deployment="default/SpanishAdder", caller="x")
         request = pb.Frame(kind=pb.FRAME_KIND_REQUEST, id=1, invocation=_invocation("wait", (), {}))
         error = await _status(
             plain.link(pb.Frame(kind=pb.FRAME_KIND_HELLO, hello=hello), request, request)

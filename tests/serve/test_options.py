@@ -123,6 +123,7 @@ def test_a_value_that_cannot_work_is_refused(given: dict[str, Any], sentence: st
         ({"num_replicas": True}, "num_replicas must be a whole number, got True"),
         ({"max_ongoing_requests": None}, "max_ongoing_requests must be a whole number, got None"),
         ({"max_queued_requests": None}, "max_queued_requests must be a whole number, got None"),
+        ({"expose": 1}, "expose must be True or False, got 1"),
         ({"health_check_period_s": "10"}, "health_check_period_s must be a number, got '10'"),
         ({"graceful_shutdown_timeout_s": None}, "graceful_shutdown_timeout_s must be a number"),
         ({"autoscaling_config": 3}, "autoscaling_config must be a mapping, got 3"),
