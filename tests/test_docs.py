@@ -27,7 +27,7 @@ DOCUMENTS = sorted(
     + [ROOT / "benchmarks" / "README.md"]
 )
 _BLOCK = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.M | re.S)
-_PORT = re.compile(r"(localhost|127\.0\.0\.1):8000")
+_PORT = re.compile(r"(localhost|127\.0\.0\.1):(8000|9000)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +55,10 @@ def commands_of(path: Path, kind: str) -> list[Command]:
 
 @dataclass(kw_only=True)
 class Terminal:
-    """Runs the commands of one document in a copy of the project, on a port of its own."""
+    """Runs the commands of one document in a copy of the project, on ports of its own."""
 
     folder: Path
-    port: int
+    ports: dict[str, int]
     environment: dict[str, str]
     servers: list[subprocess.Popen[str]] = field(default_factory=list)
 
@@ -68,7 +68,7 @@ class Terminal:
         if line.startswith("cd "):
             self.folder = self.folder / line.removeprefix("cd ")
         elif line.startswith("meshgen run "):
-            self._check(command, self._serve(f"{line} --port {self.port}"))
+            self._check(command, self._serve(line + self._port_options()))
         elif line.startswith("make "):
             # What it would run is run by CI; here, that there is such a verb.
             self._finish(line.replace("make ", "make --dry-run ", 1))
@@ -76,7 +76,10 @@ class Terminal:
             self._check(command, self._finish(line))
 
     def _with_port(self, text: str) -> str:
-        return _PORT.sub(rf"\1:{self.port}", text)
+        return _PORT.sub(lambda found: f"{found[1]}:{self.ports[found[2]]}", text)
+
+    def _port_options(self) -> str:
+        return f" --port {self.ports['8000']} --grpc-port {self.ports['9000']}"
 
     def _finish(self, line: str) -> str:
         ran = subprocess.run(
@@ -131,18 +134,23 @@ def terminal(folder: Path) -> Iterator[Terminal]:
     shutil.copytree(ROOT / "examples", folder / "examples")
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_server(("127.0.0.1", 0)) as grpc_server,
+    ):
         port: int = server.getsockname()[1]
+        grpc_port: int = grpc_server.getsockname()[1]
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "HTTP_PORT": str(port),
-        "GRPC_PORT": "0",
+        "GRPC_PORT": str(grpc_port),
         "COMPOSE_PROJECT_NAME": f"docs-{secrets.token_hex(3)}",
         "NO_PROXY": "*",
     }
-    opened = Terminal(folder=folder, port=port, environment=environment)
+    ports = {"8000": port, "9000": grpc_port}
+    opened = Terminal(folder=folder, ports=ports, environment=environment)
     try:
         yield opened
     finally:
