@@ -254,4 +254,7 @@ def _raised_in_task(error: Any, errors: Any) -> Exception:
         cause = cause.cause
     if isinstance(cause, Exception) and not isinstance(cause, errors.RayError):
         return cause
+    # A task that is cancelled takes those along that it waits for, and one of them may be first.
+    if isinstance(cause, errors.TaskCancelledError) or "TaskCancelledError" in str(error):
+        return ObjectLostError(f"Ray cannot give a value that was cancelled: {error}")
     return RemoteError("ray.exceptions.RayTaskError", str(error))
