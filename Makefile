@@ -16,14 +16,19 @@ demo: setup  ## run the hello example and print the greeting it answers over HTT
 	$(BIN)/python examples/demo.py
 
 test: check  ## lint, types and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL) -m "not alone"
+	$(BIN)/python -m pytest -m alone
+
+# Most of a test is waiting: as many run at a time, each file's in one process and in their order.
+WORKERS ?= 2
+PARALLEL = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Whole applications: processes, containers, documents.
 WHOLE := tests/modes tests/deploy tests/compose tests/faults tests/benchmarks tests/test_api.py tests/test_cli_run.py \
 	tests/test_docs.py tests/test_examples.py tests/test_compat.py tests/test_testing.py
 
 unit: setup  ## the quick tests: a module at a time, nothing slow
-	$(BIN)/python -m pytest -m "not containers and not slow" $(addprefix --ignore=,$(WHOLE))
+	$(BIN)/python -m pytest $(PARALLEL) -m "not containers and not slow" $(addprefix --ignore=,$(WHOLE))
 
 cover: setup  ## which lines the quick tests run
 	$(BIN)/python -m coverage run -m pytest -q -m "not containers and not slow" $(addprefix --ignore=,$(WHOLE))

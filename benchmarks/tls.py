@@ -13,10 +13,11 @@ from benchmarks.measure import Figures, measure
 from benchmarks.mesh import echo_deployment, handle_subject
 from benchmarks.plan import Plan
 from benchmarks.serverprocess import server_process
-from meshgen.build.certs import Identity, Owner, write_certificates
+from meshgen.build.certs import Owner, write_certificates
+from meshgen.edges import Identity
 from meshgen.graph import build_graph
 from meshgen.runtime.caller import MeshCaller
-from meshgen.runtime.channel import Certificates
+from meshgen.runtime.certificates import Certificates
 from meshgen.runtime.meshfile import MeshFile
 from meshgen.runtime.network import GrpcNetwork
 from meshgen.runtime.replica import Replica
@@ -31,10 +32,7 @@ _STUB = _GRAPH.ingress.stub
 def prepare(folder: Path) -> None:
     """Write the mesh's file, an authority, and a key pair for the echo and for its caller."""
     write_mesh(MeshSpec(apps={"tls": app_spec(_GRAPH, None)}), folder / "mesh.json")
-    identities = [
-        Identity(service=service, uri=f"meshgen://tls/{service}")
-        for service in (_STUB.service, "caller")
-    ]
+    identities = [Identity(project="tls", name=service) for service in (_STUB.service, "caller")]
     owner = Owner(uid=os.getuid(), gid=os.getgid())
     write_certificates(folder / "certs", identities, owner)
 

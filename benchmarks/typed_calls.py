@@ -2,7 +2,8 @@
 
 One plain grpcio client calls all servers in blocks, one after another, so that a noisy machine
 disturbs all alike. By hand: grpc.aio, protoc's kind of classes, one `async def` a method. Tuned:
-with the event loop and the poller that meshgen chooses for its processes.
+with the event loop and the poller that meshgen chooses for its processes. Proxied: behind another
+server by hand, which passes bytes on as the gateway does.
 """
 
 from __future__ import annotations
@@ -46,8 +47,15 @@ _MESHS_OWN = os.environ.get("GRPC_EXPERIMENTS", STOCK)
 APP = "benchmark"
 BY_HAND, TUNED, REPLICA = "by hand", "by hand, tuned", "typed, at the replica"
 BY_HAND_TCP, GATEWAY = "by hand, TCP", "typed, through the gateway"
+PROXIED = "by hand, proxied"
 # Of the same way there: what the second is compared with the first.
-PAIRS = ((BY_HAND, REPLICA), (BY_HAND_TCP, GATEWAY), (TUNED, REPLICA))
+PAIRS = (
+    (BY_HAND, REPLICA),
+    (TUNED, REPLICA),
+    (PROXIED, GATEWAY),
+    (BY_HAND_TCP, GATEWAY),
+    (BY_HAND_TCP, PROXIED),
+)
 
 
 class Echo:
@@ -79,11 +87,14 @@ async def _by_hand(request: Any, _: Any) -> Any:
     return TYPED.response_class(result=request.value)
 
 
-async def _serve(address: str, ready: Connection) -> None:
+async def _serve(address: str, ready: Connection, behind: str) -> None:
     server = grpc.aio.server()
-    handler = grpc.unary_unary_rpc_method_handler(
-        _by_hand, TYPED.request_class.FromString, TYPED.response_class.SerializeToString
-    )
+    if behind:
+        handler = grpc.unary_unary_rpc_method_handler(_passing_on(behind))
+    else:
+        handler = grpc.unary_unary_rpc_method_handler(
+            _by_hand, TYPED.request_class.FromString, TYPED.response_class.SerializeToString
+        )
     service, rpc = TYPED.path.strip("/").split("/")
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(service, {rpc: handler}),)
@@ -94,12 +105,22 @@ async def _serve(address: str, ready: Connection) -> None:
     await server.wait_for_termination()
 
 
-def serve_by_hand(ready: Connection, address: str, experiments: str) -> None:
-    """Run the server in this process; says its address when it serves."""
+def _passing_on(address: str) -> Any:
+    call = grpc.aio.insecure_channel(address).unary_unary(TYPED.path)
+
+    async def pass_on(message: bytes, _: Any) -> Any:
+        return await call(message)
+
+    return pass_on
+
+
+def serve_by_hand(ready: Connection, address: str, experiments: str, behind: str = "") -> None:
+    """Run the server in this process; says its address when it serves. Where it is to stand before
+    another one, `behind` is where that is."""
     if experiments == STOCK:
-        asyncio.run(_serve(address, ready))
+        asyncio.run(_serve(address, ready, behind))
     else:
-        uvloop.run(_serve(address, ready))
+        uvloop.run(_serve(address, ready, behind))
 
 
 @contextmanager
@@ -159,11 +180,13 @@ def run(plan: Plan) -> dict[str, Any]:
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         replica, gateway = stack.enter_context(mesh())
+        by_hand = _server(stack, f"unix:{folder}/0.sock", STOCK)
         addresses = {
-            BY_HAND: _server(stack, f"unix:{folder}/0.sock", STOCK),
+            BY_HAND: by_hand,
             TUNED: _server(stack, f"unix:{folder}/1.sock", _MESHS_OWN),
             REPLICA: replica,
             BY_HAND_TCP: _server(stack, "127.0.0.1:0", STOCK),
+            PROXIED: _server(stack, "127.0.0.1:0", STOCK, by_hand),
             GATEWAY: gateway,
         }
         client = stack.enter_context(
@@ -184,9 +207,9 @@ def run(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _server(stack: ExitStack, address: str, experiments: str) -> str:
+def _server(stack: ExitStack, address: str, experiments: str, behind: str = "") -> str:
     with chosen(experiments):
-        return stack.enter_context(server_process(serve_by_hand, address, experiments))
+        return stack.enter_context(server_process(serve_by_hand, address, experiments, behind))
 
 
 def text(found: Mapping[str, Any]) -> str:

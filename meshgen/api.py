@@ -6,33 +6,38 @@ import logging
 import threading
 from typing import Any, TypeVar
 
+from meshgen.connection import Connection, is_asked_for
 from meshgen.driver import Driver
-from meshgen.errors import OptionError, OptionTypeError
+from meshgen.errors import NotServingError, OptionError, OptionTypeError
 from meshgen.graph import build_graph
-from meshgen.serve.config import GRPCOptions, HTTPOptions
+from meshgen.serve.config import EdgeOptions, GRPCOptions, HTTPOptions
 from meshgen.serve.context import current_caller, current_replica, process, scoped_caller
 from meshgen.serve.deployment import Application
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.serve.schema import ServeStatus
+from meshgen.settings import Settings
 from meshgen.types import Caller, DeploymentID
 
 logger = logging.getLogger("meshgen")
 
-T = TypeVar("T", HTTPOptions, GRPCOptions)
+T = TypeVar("T", HTTPOptions, GRPCOptions, EdgeOptions)
 
 
 class _State:
     """The driver of this program, made by the first `run` or `start`."""
 
     driver: Driver | None = None
+    # To the mesh of `meshgen connect`, made by the first handle.
+    connection: Connection | None = None
     lock = threading.Lock()
 
 
 def start(
     http_options: HTTPOptions | dict[str, object] | None = None,
     grpc_options: GRPCOptions | dict[str, object] | None = None,
+    edge_options: EdgeOptions | dict[str, object] | None = None,
 ) -> None:
-    """Prepare to run applications; needed only to say where HTTP and gRPC are served.
+    """Prepare to run applications; needed only to say where HTTP and gRPC are served, and for whom.
 
     Without a port in `grpc_options` there is no gRPC.
 
@@ -47,6 +52,7 @@ def start(
         _State.driver = Driver(
             _options(HTTPOptions, "http_options", http_options),
             _options(GRPCOptions, "grpc_options", grpc_options),
+            _options(EdgeOptions, "edge_options", edge_options),
         )
 
 
@@ -152,6 +158,19 @@ def status() -> ServeStatus:
     return ServeStatus() if _State.driver is None else _State.driver.status()
 
 
+def _caller() -> Caller:
+    """Whoever carries out calls here; where `meshgen connect` runs this, its connection."""
+    try:
+        return current_caller()
+    except NotServingError:
+        if not is_asked_for():
+            raise
+    with _State.lock:
+        if _State.connection is None:
+            _State.connection = Connection(Settings.from_environment())
+    return _State.connection.caller
+
+
 def get_app_handle(name: str) -> DeploymentHandle:
     """The handle of an application's ingress.
 
@@ -159,7 +178,7 @@ def get_app_handle(name: str) -> DeploymentHandle:
         NoSuchApplicationError: There is no application of that name.
         NotServingError: No mesh runs here.
     """
-    caller = current_caller()
+    caller = _caller()
     return DeploymentHandle(caller.ingress_of(name), caller=caller)
 
 
@@ -178,5 +197,5 @@ def get_deployment_handle(deployment_name: str, app_name: str | None = None) -> 
             "outside of a deployment, name the application: "
             f"get_deployment_handle({deployment_name!r}, app_name=...)"
         )
-    caller = current_caller()
+    caller = _caller()
     return DeploymentHandle(caller.find(DeploymentID(app, deployment_name)), caller=caller)

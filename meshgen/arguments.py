@@ -6,6 +6,7 @@ cloudpickled, with a persistent id in that place.
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import math
@@ -52,6 +53,30 @@ def find_applications(
         except SerializationError as exc:
             errors.append(exc)
     return list(found.values()), errors
+
+
+def misfit(
+    target: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> str | None:
+    """Why a constructor could not be called like that, as the end of a sentence; None if it can."""
+    if not inspect.isclass(target):
+        return "it is a function, and has no constructor" if args or kwargs else None
+    try:
+        signature = inspect.signature(target)
+    except (TypeError, ValueError):  # as some classes written in C
+        return None
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as exc:
+        return f"its constructor is {target.__name__}{_plain(signature)}: {exc}"
+    return None
+
+
+def _plain(signature: inspect.Signature) -> inspect.Signature:
+    """Without types, which nothing here is about."""
+    empty = inspect.Parameter.empty
+    parameters = [each.replace(annotation=empty) for each in signature.parameters.values()]
+    return signature.replace(parameters=parameters, return_annotation=empty)
 
 
 def pack(

@@ -6,26 +6,19 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from meshgen import __version__
 from meshgen.build.importing import locate
 from meshgen.build.loader import load_target, parse_arguments
+from meshgen.clibuilt import certs, connect, status
+from meshgen.cliedge import edge_options, token_advice
+from meshgen.clierrors import plain_errors
 from meshgen.compat import VARIABLE as RAY_COMPAT
-from meshgen.errors import (
-    BreakingChangeError,
-    BuildError,
-    MeshError,
-    OptionError,
-    OptionTypeError,
-    TargetError,
-)
 from meshgen.graph import Graph, build_graph
 
 if TYPE_CHECKING:
@@ -34,41 +27,6 @@ if TYPE_CHECKING:
 
 # What only one command needs is imported in there: jinja2 and cryptography would double the time
 # that `meshgen run` takes to get going.
-
-_USER_MISTAKES = (TargetError, BuildError, OptionError, OptionTypeError)
-
-
-class _Failure(click.ClickException):
-    """An error as plain sentences on stderr."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.problems = error.problems if isinstance(error, BuildError) else (str(error),)
-
-    def show(self, file: object = None) -> None:
-        """Print each problem by itself."""
-        for problem in self.problems:
-            click.echo(f"{click.style('error:', fg='red', bold=True)} {problem}", err=True)
-
-
-class _Mistake(_Failure):
-    """One that the user can mend."""
-
-    exit_code = 2
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Our own errors end the command with their sentences instead of a traceback."""
-    try:
-        yield
-    except BreakingChangeError as exc:  # a check that failed, as those of other tools
-        raise _Failure(exc) from exc
-    except _USER_MISTAKES as exc:
-        raise _Mistake(exc) from exc
-    except (MeshError, OSError) as exc:
-        raise _Failure(exc) from exc
-
 
 _ray_compat = click.option(
     "--ray-compat",
@@ -93,6 +51,10 @@ def main() -> None:
     TARGET is module:attribute or path/to/file.py:attribute, and the attribute what
     Deployment.bind() returned, or a function that builds it from NAME=VALUE arguments.
     """
+
+
+for command in (certs, connect, status):
+    main.add_command(command)
 
 
 @main.command()
@@ -146,14 +108,14 @@ def build(  # noqa: PLR0913 - one for each option
         click.echo(json.dumps(built.summary(), indent=2))
         return
     click.echo(_summary(built))
-    for change in built.contract.breaking:
-        click.echo(f"{click.style('warning:', fg='yellow', bold=True)} {change}", err=True)
+    for warning in built.warnings:
+        click.echo(f"{click.style('warning:', fg='yellow', bold=True)} {warning}", err=True)
 
 
 @main.command()
 @click.argument("target")
 @click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve HTTP.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve.")
 @click.option("--port", default=8000, show_default=True, help="HTTP port; 0 for any free one.")
 @click.option(
     "--grpc-port",
@@ -163,6 +125,7 @@ def build(  # noqa: PLR0913 - one for each option
 )
 @click.option("--route-prefix", default="/", show_default=True, help="Path of the application.")
 @click.option("--name", default="", help="Name of the application; the module's by default.")
+@edge_options
 @_ray_compat
 @_tasks
 @click.option("--reload", is_flag=True, help="Start anew when a source file changes.")
@@ -177,6 +140,7 @@ def run(  # noqa: PLR0913 - one for each option
     ray_compat: bool,
     tasks: bool,
     reload: bool,
+    edge: dict[str, Any],
 ) -> None:
     """Run the mesh of TARGET as local processes, and serve its ingress over HTTP and gRPC.
 
@@ -189,13 +153,16 @@ def run(  # noqa: PLR0913 - one for each option
       meshgen run app.py:app --reload
       meshgen run --ray-compat app.py:app
     """
+    from meshgen.deploy.edgefiles import check_edge
     from meshgen.deploy.foreground import run_in_foreground
     from meshgen.deploy.reload import run_with_reload
     from meshgen.runtime.process import follow_supervisor
-    from meshgen.serve.config import GRPCOptions, HTTPOptions
+    from meshgen.serve.config import EdgeOptions, GRPCOptions, HTTPOptions
 
     follow_supervisor(int(os.environ.pop("MESHGEN_LIFELINE_FD", "-1")))
     with plain_errors():
+        guard = EdgeOptions(**edge)
+        check_edge(guard)
         if reload:
             again = [argument for argument in sys.argv[1:] if argument != "--reload"]
             folder = locate(target.partition(":")[0]).root
@@ -208,13 +175,18 @@ def run(  # noqa: PLR0913 - one for each option
             grpc_port = 9000 if port else 0
         grpc = GRPCOptions(host=host, port=grpc_port)
         ready = partial(_ready, graph)
-        asyncio.run(run_in_foreground(graph, http, route_prefix, ready, grpc=grpc, tasks=tasks))
+        running = run_in_foreground(
+            graph, http, route_prefix, ready, grpc=grpc, edge=guard, tasks=tasks
+        )
+        asyncio.run(running)
 
 
 def _ready(graph: Graph, mesh: LocalMesh) -> None:
     replicas = sum(node.application.deployment.num_replicas for node in graph.nodes)
     services = ", ".join(node.stub.service for node in graph.nodes)
     click.echo(f"{graph.app} runs: {services} ({replicas} replicas)")
+    if (advice := token_advice(mesh)) is not None:
+        click.echo(advice)
     click.echo(f"gRPC on {mesh.grpc_address}")
     click.echo(f"HTTP on {mesh.http_address} · Ctrl-C stops it")
     sys.stdout.flush()

@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError
 from typing import TypeVar
 
 from meshgen.deploy.console import print_line
+from meshgen.deploy.edgefiles import check_edge
 from meshgen.deploy.local import LocalMesh
 from meshgen.errors import NotServingError
 from meshgen.graph import Graph
@@ -14,7 +15,7 @@ from meshgen.loopthread import LoopThread
 from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.meshfile import MeshFile
 from meshgen.runtime.network import GrpcNetwork
-from meshgen.serve.config import NO_GRPC, GRPCOptions, HTTPOptions
+from meshgen.serve.config import NO_GRPC, OPEN, EdgeOptions, GRPCOptions, HTTPOptions
 from meshgen.serve.context import process
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.serve.schema import ServeStatus
@@ -26,15 +27,20 @@ T = TypeVar("T")
 class Driver:
     """Owns the thread, the processes and the calls of `serve.run`. Its methods block."""
 
-    def __init__(self, http: HTTPOptions, grpc: GRPCOptions = NO_GRPC) -> None:
+    def __init__(
+        self, http: HTTPOptions, grpc: GRPCOptions = NO_GRPC, edge: EdgeOptions = OPEN
+    ) -> None:
+        check_edge(edge)
         self._thread = LoopThread("meshgen")
-        self._mesh = self._thread.run(self._open_mesh(http, grpc))
+        self._mesh = self._thread.run(self._open_mesh(http, grpc, edge))
         self.caller = self._thread.run(self._open_caller())
         process.caller = self.caller
         atexit.register(self.shutdown)
 
-    async def _open_mesh(self, http: HTTPOptions, grpc: GRPCOptions) -> LocalMesh:
-        return LocalMesh(http, print_line, grpc)
+    async def _open_mesh(
+        self, http: HTTPOptions, grpc: GRPCOptions, edge: EdgeOptions
+    ) -> LocalMesh:
+        return LocalMesh(http, print_line, grpc, edge)
 
     async def _open_caller(self) -> MeshCaller:
         folder = self._mesh.folder

@@ -132,6 +132,12 @@ class BackPressureError(UnavailableError):
     grpc_status = "RESOURCE_EXHAUSTED"
 
 
+class PermissionDeniedError(MeshError):
+    """No edge of the mesh leads from this caller to the deployment; the call was not started."""
+
+    grpc_status = "PERMISSION_DENIED"
+
+
 class RequestCancelledError(MeshError):
     """The call was cancelled before it had a result."""
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from meshgen.arguments import find_applications
+from meshgen.arguments import find_applications, misfit
 from meshgen.errors import BuildError, OptionError, OptionTypeError
-from meshgen.naming import ServiceName, problem_with
+from meshgen.naming import ProtoName, ServiceName, problem_with
 from meshgen.serve.deployment import Application
 from meshgen.stub import DeploymentStub, method_stubs
 from meshgen.tasks.home import APP
@@ -25,6 +25,11 @@ class Node:
     application: Application
     stub: DeploymentStub
     callees: tuple[DeploymentID, ...] = ()
+
+    @property
+    def declared(self) -> tuple[str, ...]:
+        """The names of those it calls by other handles, as it says; "*" is all."""
+        return self.application.deployment.deployment_options.may_call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +78,13 @@ def build_graph(root: Application, *, app: str = "default") -> Graph:
         )
     walk = _Walk(app=app)
     walk.visit(root)
-    problems = walk.problems + _name_problems(walk.nodes) + _config_problems(walk.nodes)
+    problems = [
+        *walk.problems,
+        *_name_problems(walk.nodes),
+        *_config_problems(walk.nodes),
+        *_edge_problems(walk.nodes),
+        *_argument_problems(walk.nodes),
+    ]
     if problems:
         raise BuildError(problems)
     return Graph(app=app, nodes=tuple(walk.nodes))
@@ -128,13 +139,41 @@ def _name_problems(nodes: list[Node]) -> list[str]:
         problem = problem_with(name)
         if problem is not None:
             problems.append(f"{name}: this name {problem}")
-        elif service in first:
+            continue
+        # `import` and `ImportService` are two services, and one package.
+        for kind, derived in (("service", service), ("package", ProtoName(name))):
+            if derived in first:
+                problems.append(
+                    f"{name}: this name becomes the {kind} {derived!r}, as {first[derived]} does; "
+                    "give one of them another with .options(name=...)"
+                )
+                break
+        first |= {service: name, ProtoName(name): name}
+    return problems
+
+
+def _edge_problems(nodes: list[Node]) -> list[str]:
+    """Edges that lead nowhere."""
+    names = {node.stub.id.name for node in nodes}
+    return [
+        f"{node.stub.id.name}: may_call names {missing!r}, but there is no such deployment; "
+        f"there are {', '.join(sorted(names))}"
+        for node in nodes
+        for missing in sorted({*node.declared} - names - {"*"})
+    ]
+
+
+def _argument_problems(nodes: list[Node]) -> list[str]:
+    """Arguments that no constructor would take."""
+    problems = []
+    for node in nodes:
+        app = node.application
+        why = misfit(app.deployment.func_or_class, app.args, app.kwargs)
+        if why is not None:
             problems.append(
-                f"{name}: this name becomes the service {service!r}, as {first[service]} does; "
-                "give one of them another with .options(name=...)"
+                f"{node.stub.id.name}: it cannot be constructed with what .bind() was given: "
+                f"{why}; correct that call"
             )
-        else:
-            first[service] = name
     return problems
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from typing import Any
 
@@ -48,6 +49,16 @@ def reserve(host: str, port: int) -> socket.socket:
         return _held(socket.socket(*kind), address)
     except OSError as exc:
         raise DeployError(grpc_advice(host, port, exc.strerror or str(exc))) from exc
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there; what is no address does not count."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def grpc_advice(host: str, port: int, reason: str) -> str:

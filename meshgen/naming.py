@@ -28,14 +28,14 @@ class ServiceName(str):
 class ProtoName(str):
     """A package or file name in lower_snake_case: `SpanishResponder` → `spanish_responder`.
 
-    Words reserved in .proto files or in Python, whose generated modules it names, get a `_`.
+    Words reserved in .proto files or in Python, whose generated modules it names, get `_service`.
     """
 
     def __new__(cls, name: str) -> ProtoName:
         """Derive it from a deployment's or application's name."""
         snake = "_".join(words(name))
         reserved = snake in _PROTO_WORDS or keyword.iskeyword(snake)
-        return super().__new__(cls, f"{snake}_" if reserved else snake)
+        return super().__new__(cls, f"{snake}_service" if reserved else snake)
 
 
 class MessageName(str):

@@ -255,6 +255,6 @@ def _raised_in_task(error: Any, errors: Any) -> Exception:
     if isinstance(cause, Exception) and not isinstance(cause, errors.RayError):
         return cause
     # A task that is cancelled takes those along that it waits for, and one of them may be first.
-    if isinstance(cause, errors.TaskCancelledError) or "TaskCancelledError" in str(error):
+    if isinstance(cause, errors.TaskCancelledError):
         return ObjectLostError(f"Ray cannot give a value that was cancelled: {error}")
     return RemoteError("ray.exceptions.RayTaskError", str(error))

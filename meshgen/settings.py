@@ -18,7 +18,8 @@ class Settings:
     """One process's place in its mesh. `mesh_file` is set by `MESHGEN_MESH_FILE`, and so on.
 
     `resolver` says how replicas are found: `unix:FOLDER`, where each service has a folder with one
-    socket for each replica, or `dns:{service}:50051`, a name with one address for each.
+    socket for each replica, `dns:{service}:50051`, a name with one address for each, or
+    `compose:PROJECT/{service}:50051`, containers of this machine.
     """
 
     # Where mesh.json is.
@@ -46,6 +47,16 @@ class Settings:
     # Its gRPC address, port 0 for any free one; -1 is no gRPC.
     grpc_host: str = "127.0.0.1"
     grpc_port: int = -1
+    # Whether requests need a token of the file: `always`, `never`, or by default where an address
+    # above is not loopback; in a container, where the one that the host publishes it on is not.
+    auth: str = ""
+    auth_token_file: Path | None = None
+    published_on: str = ""
+    # The certificate and key that both are served with, in PEM; none for plain text.
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    # Whose pages may call from a browser, apart by spaces.
+    cors_origins: str = ""
     # A listening socket that the supervisor has bound already, in place of host and port.
     http_fd: int = -1
     # File descriptor that ends when the supervisor does, and one to report the phase on.
@@ -78,6 +89,7 @@ class Settings:
 
 
 _PATHS = {"mesh_file", "service_dir", "certs", "spill_dir"}
+_PATHS |= {"auth_token_file", "tls_cert", "tls_key"}
 _NUMBERS = {"http_port", "grpc_port", "http_fd", "lifeline_fd", "report_fd", "object_store_memory"}
 
 

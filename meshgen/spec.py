@@ -38,8 +38,9 @@ from meshgen.stub import DeploymentStub, MethodStub, Parameter
 from meshgen.tasks.declared import Declared
 from meshgen.types import DeploymentID
 
-# The file beside mesh.json.
+# The files beside mesh.json: of the messages, and of their numbers.
 DESCRIPTORS = "descriptors.binpb"
+LOCK = "meshgen.lock.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +94,16 @@ class TypedService:
 class AppSpec:
     """One application as the rest of the mesh sees it. `route_prefix` None is not on HTTP.
 
-    `typed` has the deployments that outsiders may call over gRPC, and `descriptors` their .proto
-    files: a serialized FileDescriptorSet.
+    `edges` has for each deployment the names of those that it may call. `typed` has the deployments
+    that outsiders may call over gRPC, and `descriptors` their .proto files: a serialized
+    FileDescriptorSet.
     """
 
     name: str
     ingress: str
     route_prefix: str | None
     stubs: Mapping[str, DeploymentStub]
+    edges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     typed: Mapping[str, TypedService] = field(default_factory=dict)
     descriptors: bytes = field(default=b"", compare=False)
 
@@ -147,7 +150,14 @@ def app_spec(graph: Graph, route_prefix: str | None) -> AppSpec:
         ingress=graph.ingress.stub.id.name,
         route_prefix=route_prefix,
         stubs={node.stub.id.name: node.stub for node in graph.nodes},
+        edges={node.stub.id.name: _callees(graph, node) for node in graph.nodes},
     )
+
+
+def _callees(graph: Graph, node: Node) -> tuple[str, ...]:
+    names = {other.stub.id.name for other in graph.nodes}
+    declared = names if "*" in node.declared else names & {*node.declared}
+    return tuple(sorted(declared | {callee.name for callee in node.callees}))
 
 
 def service_specs(graph: Graph) -> list[ServiceSpec]:
@@ -232,6 +242,7 @@ def read_service(folder: Path) -> ServiceSpec:
     options = dict(document["options"])
     actor = dict(options.pop("actor"))
     actor["pip"] = tuple(actor["pip"])
+    options["may_call"] = tuple(options["may_call"])
     arguments = document["arguments"]
     return ServiceSpec(
         stub=_read_stub(app, document["deployment"], document["stub"]),
@@ -268,6 +279,7 @@ def mesh_json(mesh: MeshSpec) -> dict[str, Any]:
                 "ingress": app.ingress,
                 "route_prefix": app.route_prefix,
                 "deployments": {name: _stub_json(stub) for name, stub in app.stubs.items()},
+                "edges": {name: list(callees) for name, callees in app.edges.items()},
                 "typed": {name: asdict(service) for name, service in app.typed.items()},
             }
             for app in mesh.apps.values()
@@ -310,6 +322,7 @@ def read_mesh(path: Path) -> MeshSpec:
                     deployment: _read_stub(name, deployment, stub)
                     for deployment, stub in app["deployments"].items()
                 },
+                edges={each: tuple(callees) for each, callees in app["edges"].items()},
                 typed={each: TypedService(**found) for each, found in app["typed"].items()},
             )
             for name, app in document["applications"].items()

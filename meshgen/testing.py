@@ -179,20 +179,26 @@ async def _construct(replica: Replica, caller: MeshCaller) -> None:
 async def _edge(caller: MeshCaller, folder: MeshFolder, stack: AsyncExitStack) -> str:
     """A real gRPC server on this loop."""
     from meshgen.runtime.edgeserver import serving_edge
+    from meshgen.runtime.edgetable import CurrentTable
+    from meshgen.runtime.reflection import reflected
 
-    edge = serving_edge(caller.mesh, folder.mesh_file, caller, "127.0.0.1", 0)
-    return f"127.0.0.1:{await stack.enter_async_context(edge)}"
+    descriptors = reflected(CurrentTable(caller.mesh), folder.mesh_file)
+    edge = await stack.enter_async_context(serving_edge(descriptors, caller, "127.0.0.1", 0))
+    return f"127.0.0.1:{edge.port}"
 
 
 async def _gateway(caller: MeshCaller, folder: MeshFolder, stack: AsyncExitStack) -> str:
     """A real HTTP server on this loop."""
     from meshgen.listener import bind
+    from meshgen.runtime.edgedescriptors import Descriptors
+    from meshgen.runtime.edgetable import CurrentTable
     from meshgen.runtime.gateway import make_app
     from meshgen.runtime.httpserver import make_server
     from meshgen.runtime.typedweb import TypedWeb
 
     listener = stack.enter_context(bind("127.0.0.1", 0))
-    typed = TypedWeb(caller.mesh, folder.mesh_file, caller)
+    descriptors = Descriptors(CurrentTable(caller.mesh), folder.mesh_file)
+    typed = TypedWeb(descriptors, caller)
     server = make_server(make_app(caller.mesh, caller, typed))
     task = asyncio.create_task(server.serve(sockets=[listener]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -120,18 +121,19 @@ def start(*arguments: str | Path, cwd: Path) -> Iterator[Program]:
 
 
 def assert_gone(processes: Sequence[psutil.Process], within: float) -> None:
-    """Fail unless these processes end within so many seconds."""
+    """Fail unless these processes end within so many seconds; who started them reaps them."""
     end = time.monotonic() + within
-    left = list(processes)
-    while left and time.monotonic() < end:
-        _, alive = psutil.wait_procs(left, timeout=0.05)
-        left = [each for each in alive if not _is_over(each)]
-    assert left == []
+    assert [each for each in processes if not _is_over(each, end)] == []
 
 
-def _is_over(process: psutil.Process) -> bool:
-    """Whether it has ended; an orphan stays a zombie where nobody reaps it."""
+def _is_over(process: psutil.Process, end: float) -> bool:
+    """Whether all its threads are over by then; an orphan may stay a zombie that nobody reaps."""
     try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        number = os.pidfd_open(process.pid)
+    except ProcessLookupError:
         return True
+    try:
+        watched, _, _ = select.select([number], [], [], max(0.0, end - time.monotonic()))
+        return bool(watched) or not process.is_running()
+    finally:
+        os.close(number)

@@ -30,7 +30,8 @@ class Reflected:
 
     async def ask(self, **question: str) -> reflection.ServerReflectionResponse:
         """One question of reflection."""
-        call = self._ask(iter([reflection.ServerReflectionRequest(**question)]))
+        request = reflection.ServerReflectionRequest(**question)
+        call = self._ask(iter([request]), wait_for_ready=True)
         [answer] = [each async for each in call]
         return answer
 
@@ -78,8 +79,9 @@ class Reflected:
 
 @asynccontextmanager
 async def reflected(address: str, service: str, version: str = "v1") -> AsyncIterator[Reflected]:
-    """A client that knows a service."""
-    async with grpc.aio.insecure_channel(address) as channel:
+    """A client that knows a service, over a connection of its own."""
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(address, options=own) as channel:
         made = Reflected(address, channel, service, version)
         await made.learn(service)
         yield made

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshgen import serve
-from meshgen.arguments import Arguments, find_applications, pack, unpack
+from meshgen.arguments import Arguments, find_applications, misfit, pack, unpack
 from meshgen.errors import SerializationError
 
 
@@ -206,3 +206,28 @@ def test_each_argument_that_cannot_be_pickled_is_named() -> None:
     ]
     with pytest.raises(SerializationError, match="cannot pickle '_thread.lock'"):
         pack([lock], {}, str)
+
+
+class _Typed:
+    def __init__(self, name: str, *, size: int = 1) -> None:
+        self.name, self.size = name, size
+
+
+@pytest.mark.parametrize(
+    ("target", "args", "kwargs", "reason"),
+    [
+        (_Typed, ("a",), {"size": 2}, None),
+        (_Typed, (), {}, "_Typed(name, *, size=1): missing a required argument: 'name'"),
+        (_Typed, ("a", 2), {}, "too many positional arguments"),
+        (_Typed, ("a",), {"sise": 2}, "got an unexpected keyword argument 'sise'"),
+        (dict, (), {"a": 1}, None),  # written in C: nobody can say
+        (len, (), {}, None),
+        (len, (1,), {}, "it is a function, and has no constructor"),
+    ],
+)
+def test_what_no_constructor_would_take_is_known_before_it_runs(
+    target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str | None
+) -> None:
+    """Without the types of its parameters, which Python does not look at."""
+    found = misfit(target, args, kwargs)
+    assert found is None if reason is None else reason in str(found)

@@ -27,6 +27,8 @@ DOCUMENTS = sorted(
     + [ROOT / "benchmarks" / "README.md"]
 )
 _BLOCK = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.M | re.S)
+# Those of examples run in tests/clients/test_docs_examples.py.
+_CONSOLES = {"console", "console docker", "console example"}
 _PORT = re.compile(r"(localhost|127\.0\.0\.1):(8000|9000)")
 
 
@@ -195,7 +197,7 @@ def test_docker_commands_do_what_the_document_says(
 def test_no_command_hides_from_these_tests(path: Path) -> None:
     """No shell block of another kind, and no Docker where there may be no engine."""
     kinds = {block["kind"].strip() for block in _BLOCK.finditer(path.read_text())}
-    assert kinds <= {"", "console", "console docker", "mermaid", "python", "proto"}
+    assert kinds <= {"", *_CONSOLES, "go", "mermaid", "proto", "python", "typescript", "yaml"}
     assert not [c.line for c in commands_of(path, "console") if "docker" in c.line]
     for block in _BLOCK.finditer(path.read_text()):
         if block["kind"].startswith("console"):

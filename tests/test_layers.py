@@ -19,13 +19,15 @@ _FILES = sorted(path for path in _ROOT.rglob("*.py") if not path.name.endswith("
 _LAYERS: list[set[str]] = [
     {"errors"},
     {"types"},
-    {"stub", "items", "reply", "naming", "loopmail", "loopthread", "listener"},
-    {"serve", "graph", "spec", "arguments", "settings", "compat", "raybridge", "tasks"}
+    {"stub", "items", "reply", "naming", "loopmail", "loopthread", "listener"}
+    | {"edgelimits", "tokenfile", "tlsfiles"},
+    {"serve", "graph", "spec", "edges", "arguments", "settings", "compat", "raybridge", "tasks"}
     | {"objectref", "objects", "objectrefgenerator", "passedstream"},
     {"typed"},
     {"runtime", "build"},
     {"deploy"},
-    {"cli", "testing", "api", "driver", "mypyplugin", "__main__"},
+    {"cli", "clibuilt", "cliedge", "clierrors", "connection", "testing", "api", "driver"}
+    | {"mypyplugin", "__main__"},
 ]
 _LEVEL = {part: level for level, layer in enumerate(_LAYERS) for part in layer}
 # The places where users' imports lead to what runs a mesh: on first use.

@@ -260,6 +260,9 @@ def test_every_service_that_cannot_be_pickled_is_listed() -> None:
     class Second:
         guard = lock
 
+        def __init__(self, first: object) -> None:
+            self.first = first
+
     second_one: serve.Deployment[..., Any] = serve.deployment(Second)
     graph = build_graph(second_one.bind(serve.deployment(First).bind()))
     with pytest.raises(BuildError) as caught:

@@ -1,39 +1,38 @@
-"""The mesh's own certificate authority, and a key pair for each of its services.
+"""The certificates of a mesh, as they lie in its output folder.
 
-certs/ca.pem             every service checks its peers against it
-certs/ca.key             signs new services at a rebuild; never mounted anywhere
+certs/ca.pem             every member checks its peers against it: the authority, and after a
+                         rotation the one before it
+certs/ca.key             signs new members; never mounted anywhere
 certs/<service>/         cert.pem and key.pem of one service or of the gateway
+certs/clients/<name>/    ca.pem, cert.pem and key.pem of somebody outside
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import os
+import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from meshgen.errors import MeshError
+from meshgen.build.authority import (
+    Authority,
+    KeyPair,
+    alternative_names,
+    new_authority,
+    read_authority,
+)
+from meshgen.edges import Identity
+from meshgen.errors import MeshError, OptionError
 
-_CA_DAYS, _DAYS = 3650, 1825
+CLIENTS = "clients"
 # A certificate this close to its end is made anew by a rebuild.
-_RENEW = dt.timedelta(days=90)
-# Clocks of machines differ.
-_SKEW = dt.timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """One member of the mesh: its DNS name, and `meshgen://app/deployment`."""
-
-    service: str
-    uri: str
+RENEW = dt.timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +42,10 @@ class Owner:
     uid: int
     gid: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authority:
-    """The mesh's CA with its private key."""
-
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    def take(self, path: Path) -> None:
+        """Make a file theirs, if it is not."""
+        if (os.getuid(), os.getgid()) != (self.uid, self.gid):
+            os.chown(path, self.uid, self.gid)
 
 
 def write_certificates(
@@ -62,108 +58,66 @@ def write_certificates(
     """
     folder.mkdir()
     folder.chmod(0o755)
-    authority = (_read_authority(old) if old is not None else None) or _new_authority()
-    _write(folder / "ca.pem", _pem(authority.certificate), mode=0o644)
-    _write(folder / "ca.key", _key_pem(authority.key), mode=0o600)
+    authority = read_authority(old) if old is not None else None
+    if authority is None or ends_soon(authority.certificate):
+        old, authority = None, new_authority()
+    trusted = authority.pair.cert if old is None else (old / "ca.pem").read_bytes()
+    _create(folder / "ca.pem", trusted, mode=0o644)
+    _create(folder / "ca.key", authority.pair.key, mode=0o600)
     for identity in identities:
-        place = folder / identity.service
-        place.mkdir()
-        place.chmod(0o755)
-        kept = None if old is None else _still_good(old / identity.service, identity, authority)
-        certificate, key = kept or _issue(authority, identity)
-        _write(place / "cert.pem", certificate, mode=0o644)
-        _write(place / "key.pem", key, mode=0o600)
-        _hand_over(place / "key.pem", owner)
+        kept = None if old is None else _still_good(old / identity.name, identity, authority)
+        pair = kept or authority.issue(identity.name, identity.uri)
+        _create_pair(folder / identity.name, pair, owner)
+    if old is not None and (old / CLIENTS).is_dir():
+        shutil.copytree(old / CLIENTS, folder / CLIENTS)
 
 
-def _new_authority() -> Authority:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "meshgen mesh CA")])
-    certificate = (
-        _builder(name, key.public_key(), _CA_DAYS)
-        .issuer_name(name)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return Authority(certificate=certificate, key=key)
+def issue_client(certs: Path, identity: Identity, *, days: float, out: Path | None = None) -> Path:
+    """Write a client's certificate and key to a new folder, with what it has to trust.
 
-
-def _issue(authority: Authority, identity: Identity) -> tuple[bytes, bytes]:
-    """Certificate and key in PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, identity.service)])
-    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
-    certificate = (
-        _builder(name, key.public_key(), _DAYS)
-        .issuer_name(authority.certificate.subject)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(_names(identity), critical=False)
-        .add_extension(signer, critical=False)
-        .sign(authority.key, hashes.SHA256())
-    )
-    return _pem(certificate), _key_pem(key)
-
-
-def _builder(
-    subject: x509.Name, key: ec.EllipticCurvePublicKey, days: int
-) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
-        .not_valid_after(now + dt.timedelta(days=days))
-    )
-
-
-def _names(identity: Identity) -> x509.SubjectAlternativeName:
-    return x509.SubjectAlternativeName(
-        [x509.DNSName(identity.service), x509.UniformResourceIdentifier(identity.uri)]
-    )
-
-
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _read_authority(folder: Path) -> Authority | None:
-    """The authority that was made before; None if there is none or it ends soon."""
-    if not (folder / "ca.pem").is_file() or not (folder / "ca.key").is_file():
-        return None
+    Raises:
+        MeshError: The mesh has no authority, or the folder is there already.
+        OptionError: The name cannot be used.
+    """
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", identity.name):
+        raise OptionError(f"a client's name is made of a-z, 0-9 and '-', got {identity.name!r}")
+    authority = authority_of(certs)
+    folder = out if out is not None else certs / CLIENTS / identity.name
     try:
-        certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
-        key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), password=None)
-    except (OSError, ValueError) as exc:
+        folder.mkdir(parents=True, mode=0o700)
+    except FileExistsError as exc:
         raise MeshError(
-            f"the mesh's certificate authority in {folder} cannot be read ({exc}); "
-            "remove that folder to make a new one for all services"
+            f"{folder} is there already; remove it, or give another folder with --out"
         ) from exc
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or _ends_soon(certificate):
-        return None
-    return Authority(certificate=certificate, key=key)
+    pair = authority.issue(identity.name, identity.uri, days=days, serves=False)
+    _create(folder / "ca.pem", (certs / "ca.pem").read_bytes(), mode=0o644)
+    _create(folder / "cert.pem", pair.cert, mode=0o644)
+    _create(folder / "key.pem", pair.key, mode=0o600)
+    return folder
 
 
-def _still_good(
-    folder: Path, identity: Identity, authority: Authority
-) -> tuple[bytes, bytes] | None:
-    """A service's certificate and key as they are, if they are its own and of this authority."""
+def authority_of(certs: Path) -> Authority:
+    """The authority of a mesh that was built.
+
+    Raises:
+        MeshError: There is none, or it cannot be read.
+    """
+    found = read_authority(certs)
+    if found is None:
+        raise MeshError(
+            f"{certs} has no certificate authority (ca.pem and ca.key): name the folder that "
+            "meshgen build wrote, on the machine where it was built"
+        )
+    return found
+
+
+def ends_soon(certificate: x509.Certificate) -> bool:
+    """Whether it is to be made anew at the next occasion."""
+    return certificate.not_valid_after_utc - dt.datetime.now(dt.UTC) < RENEW
+
+
+def _still_good(folder: Path, identity: Identity, authority: Authority) -> KeyPair | None:
+    """A member's key pair as it is, if it is its own and of this authority."""
     try:
         pem, key = (folder / "cert.pem").read_bytes(), (folder / "key.pem").read_bytes()
         certificate = x509.load_pem_x509_certificate(pem)
@@ -171,32 +125,21 @@ def _still_good(
     except (OSError, ValueError, InvalidSignature):
         return None
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return None if _ends_soon(certificate) or names != _names(identity) else (pem, key)
+    if ends_soon(certificate) or names != alternative_names(identity.name, identity.uri):
+        return None
+    return KeyPair(cert=pem, key=key)
 
 
-def _ends_soon(certificate: x509.Certificate) -> bool:
-    return certificate.not_valid_after_utc - dt.datetime.now(dt.UTC) < _RENEW
+def _create_pair(folder: Path, pair: KeyPair, owner: Owner) -> None:
+    folder.mkdir()
+    folder.chmod(0o755)
+    _create(folder / "cert.pem", pair.cert, mode=0o644)
+    _create(folder / "key.pem", pair.key, mode=0o600)
+    owner.take(folder / "key.pem")
 
 
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-
-def _write(path: Path, content: bytes, *, mode: int) -> None:
+def _create(path: Path, content: bytes, *, mode: int) -> None:
     # Created with its mode: a key is at no moment readable by others.
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)
     path.chmod(mode)
-
-
-def _hand_over(key: Path, owner: Owner) -> None:
-    if (os.getuid(), os.getgid()) != (owner.uid, owner.gid):
-        os.chown(key, owner.uid, owner.gid)

@@ -14,7 +14,8 @@ from meshgen.build.client.naming import app_class
 from meshgen.build.client.package import client_files
 from meshgen.build.contract import ROUTE, Contract
 from meshgen.build.handles import handle_files
-from meshgen.build.output import LOCK, MANIFEST, Content, digest_of
+from meshgen.build.lookups import with_lookups
+from meshgen.build.output import MANIFEST, Content, digest_of
 from meshgen.build.picture import mermaid
 from meshgen.build.plan import Plan
 from meshgen.build.render import Renderer, dockerfile, requirements_text
@@ -24,6 +25,7 @@ from meshgen.build.wheel import wheel_bytes
 from meshgen.graph import Graph
 from meshgen.spec import (
     DESCRIPTORS,
+    LOCK,
     MeshSpec,
     app_spec,
     mesh_descriptors,
@@ -44,7 +46,7 @@ def all_files(
     """
     graph = graphs[-1]
     helpers = {each.app: app_spec(each, None) for each in graphs[:-1]}
-    app = published(app_spec(graph, ROUTE), contract.exposed)
+    app = published(with_lookups(app_spec(graph, ROUTE), graph), contract.exposed)
     mesh = MeshSpec(apps={graph.app: app, **helpers})
     applications = mesh_json(mesh)
     content = _image_files(graphs, plan, contract, sources)

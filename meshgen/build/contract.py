@@ -10,7 +10,7 @@ from meshgen.build.descriptors import compile_descriptors
 from meshgen.build.notes import NOTE
 from meshgen.build.output import Content
 from meshgen.build.resources import resource
-from meshgen.errors import BreakingChangeError
+from meshgen.errors import BreakingChangeError, BuildError
 from meshgen.graph import Graph
 from meshgen.typed.breaking import breaking_changes
 from meshgen.typed.deployment import TypedDeployment
@@ -74,8 +74,10 @@ def make_contract(graph: Graph, old: Lock, companions: Sequence[Graph] = ()) -> 
 
     Raises:
         OptionError: A message ran out of numbers.
+        BuildError: Outsiders could call nothing of a deployment that is exposed.
     """
     typed = read_typed(graph, [node.stub.id.name for node in graph.nodes], old)
+    _check_exposed(graph, typed)
     parts: dict[str, Any] = {made.schema.package: made.lock for made in typed.values()}
     return Contract(
         deployments=typed,
@@ -84,6 +86,19 @@ def make_contract(graph: Graph, old: Lock, companions: Sequence[Graph] = ()) -> 
         lock=next_lock(old, parts),
         breaking=tuple(breaking_changes(old, parts)),
     )
+
+
+def _check_exposed(graph: Graph, typed: Mapping[str, TypedDeployment]) -> None:
+    problems: list[str] = []
+    for name in exposed_names(graph, route_prefix=None):
+        if not any(rpc.method for rpc in typed[name].schema.rpcs):
+            problems.append(
+                f"{name}: it is exposed, but outsiders could call none of its methods; give one "
+                "hints that make it a typed RPC, or leave out expose=True"
+            )
+            problems += typed[name].problems
+    if problems:
+        raise BuildError(problems)
 
 
 def check_breaking(changes: Iterable[str]) -> None:

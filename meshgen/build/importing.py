@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import sysconfig
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ from types import ModuleType
 
 from meshgen.build.resources import package_folder
 from meshgen.compat import is_rays
-from meshgen.errors import TargetError
+from meshgen.errors import OptionError, OptionTypeError, TargetError, UnknownMethodError
+
+# What we raise ourselves where code says what it wants: a sentence, and the line that it is about.
+MISTAKES = (OptionError, OptionTypeError, UnknownMethodError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,8 @@ def import_user_module(source: ModuleSource) -> ModuleType:
                 "as in path/to/app.py:app"
             ) from exc
         raise TargetError(_raised(source, exc) + _hint(exc)) from exc
+    except MISTAKES as exc:
+        raise TargetError(f"{source.name} cannot be imported: {mistake(exc)}") from exc
     except (Exception, SystemExit) as exc:
         raise TargetError(_raised(source, exc)) from exc
 
@@ -79,6 +85,20 @@ def user_traceback(error: BaseException) -> str:
     lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)]
     lines += traceback.format_exception_only(error)
     return "".join(lines if frames else lines[1:]).rstrip()
+
+
+def mistake(error: BaseException) -> str:
+    """One of `MISTAKES` with the line of the user's code that made it."""
+    library = sysconfig.get_path("stdlib")
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not (frame.filename.startswith(("<", library)) or _is_ours(frame.filename))
+    ]
+    if not frames:
+        return str(error)
+    last = frames[-1]
+    return f"{error} ({last.filename}, line {last.lineno}); correct that line:\n    {last.line}"
 
 
 def _is_ours(filename: str) -> bool:

@@ -11,7 +11,13 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from meshgen.build.importing import import_user_module, locate, user_traceback
+from meshgen.build.importing import (
+    MISTAKES,
+    import_user_module,
+    locate,
+    mistake,
+    user_traceback,
+)
 from meshgen.compat import install, is_rays
 from meshgen.errors import TargetError
 from meshgen.naming import ProtoName, ServiceName
@@ -124,6 +130,8 @@ def _as_application(target: str, found: Any, arguments: Mapping[str, str]) -> Ap
 
 
 def _kind(found: Any) -> str:
+    if isinstance(found, ModuleType):
+        return f"the module {found.__name__}"
     return f"the class {found.__name__}" if isinstance(found, type) else f"{type(found).__name__!r}"
 
 
@@ -138,8 +146,17 @@ def _from_builder(
             "@serve.deployment and bind it, or give it exactly one parameter (a dict of its "
             "name=value arguments, or a pydantic model) and return an application"
         )
+    if inspect.iscoroutinefunction(function):
+        raise TargetError(
+            f"{target} is an async function, and an application is built before any loop runs; "
+            "write it with a plain def"
+        )
     try:
-        built = function(_read(model, arguments))
+        built = function(_read(target, model, arguments))
+    except TargetError:
+        raise
+    except MISTAKES as exc:
+        raise TargetError(f"{target} built no application: {mistake(exc)}") from exc
     except (Exception, SystemExit) as exc:
         raise TargetError(
             f"{target} raised {type(exc).__name__} instead of building an application; "
@@ -147,6 +164,11 @@ def _from_builder(
         ) from exc
     if isinstance(built, Application):
         return built
+    if isinstance(built, Deployment):
+        raise TargetError(
+            f"{target} is a function that returned a deployment that was not bound; "
+            f"did you mean {built.name}.bind()?"
+        )
     raise TargetError(
         f"{target} is a function that returned {_kind(built)} instead of an application; "
         "return what Deployment.bind() returned"
@@ -165,8 +187,23 @@ def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> A
     return dict if plain in (dict, Mapping, Any) else None
 
 
-def _read(model: Any, arguments: Mapping[str, str]) -> Any:
-    return dict(arguments) if model is dict else model.model_validate(dict(arguments))
+def _read(target: str, model: Any, arguments: Mapping[str, str]) -> Any:
+    if model is dict:
+        return dict(arguments)
+    try:
+        return model.model_validate(dict(arguments))
+    except ValueError as exc:
+        raise TargetError(
+            f"{target} takes other arguments than were given ({_reasons(exc)}); "
+            "give each as name=value, as in size=large"
+        ) from exc
+
+
+def _reasons(error: ValueError) -> str:
+    """What pydantic has to say of each field."""
+    if not hasattr(error, "errors"):
+        return str(error)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
 
 
 def _app_name(given: str, module: str, root: Path) -> str:

@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meshgen.errors import BuildError
-from meshgen.typed import lockfile
+from meshgen.spec import LOCK
 
 MANIFEST = "mesh.json"
 CERTS = "certs"
 # Read by the next build, and kept in version control: it may be older or newer than the rest.
-LOCK = lockfile.NAME
 
 # The content of a generated file, or the file that it is a copy of.
 Content = bytes | Path

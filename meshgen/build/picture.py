@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from meshgen.build.plan import GATEWAY
+from meshgen.edges import GATEWAY
 from meshgen.graph import Graph, Node
 from meshgen.types import DeploymentID
 

@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from meshgen.build.certs import Identity, Owner
+from meshgen.build.certs import Owner
 from meshgen.build.problems import find_problems, working_dir_in
 from meshgen.build.requirements import UserRequirements, image_requirements, without
 from meshgen.build.variables import Variable, common_variables
+from meshgen.edges import GATEWAY, Identity
 from meshgen.errors import BuildError
 from meshgen.graph import Graph, Node
 from meshgen.naming import MessageName, ProtoName, ServiceName, VariableName
 from meshgen.serve.options import DeploymentOptions
 
-GATEWAY = "gateway"
 APP_FOLDER = "/mesh/app"
 # Beyond the time a replica may take to drain: to close its links and leave.
 _STOP_MARGIN_S = 5
@@ -39,7 +39,6 @@ class ServicePlan:
 
     name: str
     deployment: str
-    uri: str
     proto: ProtoPlan
     environment: Environment
     # One service of each environment builds its image; the others use it.
@@ -75,7 +74,6 @@ class GatewayPlan:
     environment: Environment
     ingress: str
     stop_grace_s: int
-    uri: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +92,8 @@ class Plan:
     @property
     def identities(self) -> list[Identity]:
         """Who gets a certificate."""
-        members = [Identity(service=one.name, uri=one.uri) for one in self.services]
-        return [*members, Identity(service=GATEWAY, uri=self.gateway.uri)]
+        names = [*(service.name for service in self.services), GATEWAY]
+        return [Identity(project=self.project, name=name) for name in names]
 
     @property
     def gpu_services(self) -> list[ServicePlan]:
@@ -155,7 +153,6 @@ def make_plan(  # noqa: PLR0913 - one for each thing that a plan follows from
             environment=services[-1].environment,
             ingress=services[-1].name,
             stop_grace_s=services[-1].stop_grace_s,
-            uri=f"meshgen://{project}/{GATEWAY}",
         ),
         owner=owner,
         ray_compat=ray_compat,
@@ -206,7 +203,6 @@ def _service(
     return ServicePlan(
         name=name,
         deployment=node.stub.id.name,
-        uri=f"meshgen://{around.project}/{name}",
         proto=_proto(graph.app, node.stub.id.name),
         environment=environment,
         builds=next(key for key, value in chosen.items() if value is environment) == name,

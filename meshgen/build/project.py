@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ from meshgen.build.certs import Owner, write_certificates
 from meshgen.build.contents import all_files
 from meshgen.build.contract import Contract, check_breaking, make_contract
 from meshgen.build.loader import Loaded
+from meshgen.build.lookups import unreadable_lookups
 from meshgen.build.output import (
-    LOCK,
     OutputFolder,
     check_replaceable,
     inspect_output,
@@ -23,8 +23,10 @@ from meshgen.build.output import (
 from meshgen.build.plan import Plan, make_plan
 from meshgen.build.requirements import UserRequirements, read_requirements
 from meshgen.build.source import source_files
+from meshgen.build.tokens import write_tokens
 from meshgen.errors import BuildError
 from meshgen.graph import Graph, build_graph
+from meshgen.spec import LOCK
 from meshgen.tasks.service import task_graph, uses_tasks
 from meshgen.typed.lockfile import read_lock
 from meshgen.typed.numbers import Lock
@@ -44,6 +46,8 @@ class Built:
     contract: Contract
     build_id: str
     files: int
+    # What may surprise whoever runs it, a sentence each.
+    warnings: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """As JSON for scripts."""
@@ -55,6 +59,7 @@ class Built:
             "typed_rpcs": self.contract.rpcs,
             "untyped": self.contract.problems,
             "breaking": list(self.contract.breaking),
+            "warnings": list(self.warnings),
             "images": [
                 f"{environment.repository}:{self.build_id}"
                 for environment in self.plan.environments
@@ -93,15 +98,7 @@ def build_project(
     inputs = _read_inputs(loaded, out.resolve())
     sources = source_files(loaded.source_root, without=[inputs.folder.path])
     companions = [task_graph()] if tasks or uses_tasks(inputs.graph) else []
-    plan = make_plan(
-        inputs.graph,
-        source_root=loaded.source_root,
-        sources=sources,
-        user=inputs.user,
-        owner=container_user(),
-        ray_compat=loaded.ray_compat,
-        companions=companions,
-    )
+    plan = _plan(loaded, inputs, sources, companions)
     progress("reading type hints")
     contract = make_contract(inputs.graph, inputs.lock, companions)
     if keep_clients:
@@ -112,12 +109,34 @@ def build_project(
     if not force:
         check_replaceable(folder, files)
     progress(f"writing {len(files)} files to {out}")
-    replace_output(
-        folder,
-        files,
-        lambda certs: write_certificates(certs, plan.identities, plan.owner, old=folder.certs),
+    replace_output(folder, files, lambda certs: _write_secrets(certs, plan, folder.certs))
+    return Built(
+        out=out,
+        plan=plan,
+        contract=contract,
+        build_id=build_id,
+        files=len(files),
+        warnings=(*contract.breaking, *unreadable_lookups(inputs.graph)),
     )
-    return Built(out=out, plan=plan, contract=contract, build_id=build_id, files=len(files))
+
+
+def _plan(
+    loaded: Loaded, inputs: _Inputs, sources: Mapping[str, Path], companions: Sequence[Graph]
+) -> Plan:
+    return make_plan(
+        inputs.graph,
+        source_root=loaded.source_root,
+        sources=sources,
+        user=inputs.user,
+        owner=container_user(),
+        ray_compat=loaded.ray_compat,
+        companions=companions,
+    )
+
+
+def _write_secrets(certs: Path, plan: Plan, old: Path | None) -> None:
+    write_certificates(certs, plan.identities, plan.owner, old=old)
+    write_tokens(certs, plan.owner, old=old)
 
 
 def container_user() -> Owner:

@@ -10,10 +10,11 @@ from typing import Any
 import jinja2
 
 from meshgen.build.notes import NOTE
-from meshgen.build.plan import GATEWAY, Environment, Plan, ServicePlan
+from meshgen.build.plan import Environment, Plan, ServicePlan
 from meshgen.build.resources import resource
 from meshgen.build.wheel import NAME as WHEEL
 from meshgen.compat import VARIABLE as RAY_COMPAT
+from meshgen.edges import GATEWAY
 from meshgen.settings import variable
 
 _SECRET_FILES = (("cert", "cert.pem"), ("key", "key.pem"))
@@ -42,6 +43,7 @@ class Renderer:
                 "README.md.j2", mermaid=self.mermaid, client=self.client, exposed=self.exposed
             ),
             "compose.yaml": self._compose(),
+            "compose.tls.yaml": self._render(f"{compose}/compose.tls.yaml.j2"),
             ".env.example": self._render(f"{compose}/env.example.j2"),
             ".dockerignore": self._render(f"{compose}/dockerignore.j2"),
             ".gitignore": self._render(f"{compose}/gitignore.j2"),
@@ -104,6 +106,7 @@ def _service_environment(service: ServicePlan) -> dict[str, str]:
 
 def _gateway_environment() -> dict[str, str]:
     return {
+        variable("auth_token_file"): "/run/secrets/tokens",
         variable("http_host"): "0.0.0.0",
         variable("http_port"): "8000",
         variable("grpc_host"): "0.0.0.0",
@@ -112,8 +115,10 @@ def _gateway_environment() -> dict[str, str]:
 
 
 def _secrets(service: str) -> str:
-    """The files below /run/secrets: the mesh's CA, and the service's own certificate and key."""
+    """The files below /run/secrets: the mesh's CA, its own certificate and key, tokens."""
     own = ", ".join(f"{{source: {service}-{kind}, target: {file}}}" for kind, file in _SECRET_FILES)
+    if service == GATEWAY:
+        own += ", {source: gateway-tokens, target: tokens}"
     return f"[{{source: mesh-ca, target: ca.pem}}, {own}]"
 
 

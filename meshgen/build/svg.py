@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from meshgen.build.picture import replicas_of
-from meshgen.build.plan import GATEWAY
+from meshgen.edges import GATEWAY
 from meshgen.graph import Graph
 
 _HEIGHT, _ROW_GAP, _COLUMN_GAP, _MARGIN = 52, 24, 72, 16

@@ -24,8 +24,24 @@ class Variable:
 def common_variables(owner: Owner, python: str) -> list[Variable]:
     """Those that do not belong to one service."""
     return [
-        Variable(name="HTTP_PORT", default="8000", meaning="port of the HTTP gateway on 127.0.0.1"),
-        Variable(name="GRPC_PORT", default="9000", meaning="port of the gRPC gateway on 127.0.0.1"),
+        Variable(name="HTTP_PORT", default="8000", meaning="port of the HTTP gateway"),
+        Variable(name="GRPC_PORT", default="9000", meaning="port of the gRPC gateway"),
+        Variable(
+            name="BIND",
+            default="127.0.0.1",
+            meaning="address of this machine that both ports are on; beyond loopback, "
+            "requests need a token of certs/gateway/tokens",
+        ),
+        Variable(
+            name="AUTH",
+            default="",
+            meaning="always: requests need a token on loopback too; never: nowhere",
+        ),
+        Variable(
+            name="CORS_ORIGINS",
+            default="",
+            meaning="whose pages may call, such as https://shop.example; apart by spaces",
+        ),
         Variable(
             name="START_PERIOD",
             default="60s",

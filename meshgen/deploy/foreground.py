@@ -10,17 +10,18 @@ from typing import Any
 from meshgen.deploy.console import print_line
 from meshgen.deploy.local import LocalMesh
 from meshgen.graph import Graph
-from meshgen.serve.config import NO_GRPC, GRPCOptions, HTTPOptions
+from meshgen.serve.config import NO_GRPC, OPEN, EdgeOptions, GRPCOptions, HTTPOptions
 from meshgen.tasks.service import uses_tasks
 
 
-async def run_in_foreground(
+async def run_in_foreground(  # noqa: PLR0913 - what runs, where, and for whom
     graph: Graph,
     http: HTTPOptions,
     route_prefix: str | None,
     on_ready: Callable[[LocalMesh], None],
     *,
     grpc: GRPCOptions = NO_GRPC,
+    edge: EdgeOptions = OPEN,
     tasks: bool = False,
 ) -> None:
     """Run an application until Ctrl-C or SIGTERM; a second one stops it without draining.
@@ -29,10 +30,10 @@ async def run_in_foreground(
 
     Raises:
         DeployError: A constructor failed, or the HTTP port is taken.
-        OptionError: The route cannot be served.
+        OptionError: The route cannot be served, or not with these options.
     """
     signals = _Signals()
-    mesh = LocalMesh(http, print_line, grpc)
+    mesh = LocalMesh(http, print_line, grpc, edge)
     try:
         deploying = asyncio.create_task(_deploy(mesh, graph, route_prefix, tasks))
         await signals.first_of(deploying)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 
 from meshgen.deploy.child import Child
 from meshgen.deploy.command import Command
 from meshgen.deploy.folder import child_environment
 from meshgen.deploy.generation import Nursery
 from meshgen.errors import DeployError
-from meshgen.listener import bind, reserve
-from meshgen.serve.config import GRPCOptions, HTTPOptions
+from meshgen.listener import bind, is_loopback, reserve
+from meshgen.serve.config import OPEN, EdgeOptions, GRPCOptions, HTTPOptions
 from meshgen.serve.schema import ReplicaState
+from meshgen.tokenfile import write_new_token
 
 _MODULE = "meshgen.runtime.gateway"
 
@@ -21,20 +23,26 @@ class FrontDoor:
     """Owns the socket of HTTP, which every process of the gateway gets, and one that holds the port
     of gRPC; keeps a gateway running."""
 
-    def __init__(self, http: HTTPOptions, grpc: GRPCOptions, nursery: Nursery) -> None:
+    def __init__(
+        self, http: HTTPOptions, grpc: GRPCOptions, nursery: Nursery, edge: EdgeOptions = OPEN
+    ) -> None:
         self._http = http
         self._grpc = grpc
+        self._edge = edge
         self._nursery = nursery
         self._listener: socket.socket | None = None
         self._grpc_holder: socket.socket | None = None
         self._child: Child | None = None
+        # Of the tokens that requests need; None where they need none, or nothing is served yet.
+        self.token_file: Path | None = None
 
     @property
     def address(self) -> str | None:
         """Where HTTP is served, as `http://HOST:PORT`."""
         if self._listener is None:
             return None
-        return f"http://{_authority(self._listener)}"
+        scheme = "http" if self._edge.tls_cert is None else "https"
+        return f"{scheme}://{_authority(self._listener)}"
 
     @property
     def grpc_address(self) -> str | None:
@@ -59,6 +67,22 @@ class FrontDoor:
             self._listener = bind(self._http.host, self._http.port)
         if self._grpc_holder is None and self._grpc.port is not None:
             self._grpc_holder = reserve(self._grpc.host, self._grpc.port)
+        if self.token_file is None and self._needs_token():
+            self.token_file = self._find_tokens()
+
+    def _needs_token(self) -> bool:
+        if self._edge.auth is not None or self._edge.auth_token_file is not None:
+            return self._edge.auth is not False
+        bound = [each for each in (self._listener, self._grpc_holder) if each is not None]
+        return not all(is_loopback(each.getsockname()[0]) for each in bound)
+
+    def _find_tokens(self) -> Path:
+        if self._edge.auth_token_file is not None:
+            return Path(self._edge.auth_token_file).resolve()
+        made = self._nursery.folder.path / "token"
+        write_new_token(made)
+        self._nursery.on_line("gateway", f"requests need the token in {made}", False)
+        return made
 
     def open(self) -> None:
         """Start the gateway, unless it was started."""
@@ -70,7 +94,10 @@ class FrontDoor:
     def _make(self, descriptor: int) -> Child:
         nursery = self._nursery
         settings = nursery.folder.settings(
-            http_fd=descriptor, lifeline_fd=nursery.lifeline_fd, **self._grpc_settings()
+            http_fd=descriptor,
+            lifeline_fd=nursery.lifeline_fd,
+            **self._grpc_settings(),
+            **self._edge_settings(),
         )
         command = Command(
             name="gateway",
@@ -85,6 +112,16 @@ class FrontDoor:
             return {}
         host, port = self._grpc_holder.getsockname()[:2]
         return {"grpc_host": host, "grpc_port": port}
+
+    def _edge_settings(self) -> dict[str, object]:
+        edge = self._edge
+        return {
+            "auth": "never" if self.token_file is None else "always",
+            "auth_token_file": self.token_file,
+            "tls_cert": edge.tls_cert,
+            "tls_key": edge.tls_key,
+            "cors_origins": " ".join(edge.cors_origins),
+        }
 
     async def until_open(self, changed: asyncio.Condition) -> None:
         """Wait for the gateway, if it was started.

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from meshgen.build.lookups import with_lookups
 from meshgen.deploy.application import LocalApplication
 from meshgen.deploy.codestamp import code_stamp
+from meshgen.deploy.edgefiles import check_edge
 from meshgen.deploy.folder import MeshFolder
 from meshgen.deploy.frontdoor import FrontDoor
 from meshgen.deploy.generation import Generation, Nursery, until_running
@@ -16,7 +19,7 @@ from meshgen.deploy.rollout import Rollout
 from meshgen.deploy.routes import check_route
 from meshgen.deploy.turns import Turns
 from meshgen.graph import Graph
-from meshgen.serve.config import NO_GRPC, GRPCOptions, HTTPOptions
+from meshgen.serve.config import NO_GRPC, OPEN, EdgeOptions, GRPCOptions, HTTPOptions
 from meshgen.serve.schema import ApplicationStatus, ApplicationStatusOverview, ServeStatus
 from meshgen.spec import AppSpec, MeshSpec, ServiceSpec, app_spec, service_specs
 from meshgen.tasks.home import TASKS
@@ -32,7 +35,9 @@ class LocalMesh:
         http: HTTPOptions,
         on_line: Callable[[str, str, bool], None],
         grpc: GRPCOptions = NO_GRPC,
+        edge: EdgeOptions = OPEN,
     ) -> None:
+        check_edge(edge)
         self.folder = MeshFolder()
         self._apps: dict[str, LocalApplication] = {}
         self._failed: dict[str, ApplicationStatusOverview] = {}
@@ -48,7 +53,7 @@ class LocalMesh:
             on_line=on_line,
             on_change=self._note_change,
         )
-        self._door = FrontDoor(http, grpc, self._nursery)
+        self._door = FrontDoor(http, grpc, self._nursery, edge)
         self._write_mesh()
 
     @property
@@ -60,6 +65,11 @@ class LocalMesh:
     def grpc_address(self) -> str | None:
         """Where the gateway serves gRPC, as `HOST:PORT`."""
         return self._door.grpc_address
+
+    @property
+    def token_file(self) -> Path | None:
+        """Where the tokens are that requests need, if they need any."""
+        return self._door.token_file
 
     def _note_change(self) -> None:
         task = asyncio.get_running_loop().create_task(self._notify())
@@ -94,7 +104,8 @@ class LocalMesh:
         async with self._turns.take(graph.app):
             check_route(graph.app, route_prefix, [app.spec for app in self._apps.values()])
             exposed = read_typed(graph, exposed_names(graph, route_prefix))
-            spec = published(app_spec(graph, route_prefix), exposed)
+            spec = with_lookups(app_spec(graph, route_prefix), graph)
+            spec = published(spec, exposed)
             services = with_hints(service_specs(graph), exposed)
             if spec.is_reached_from_outside:
                 self._door.listen()
@@ -172,7 +183,7 @@ class LocalMesh:
         except BaseException:
             app.others.remove(new)
             await asyncio.gather(*(child.stop(at_once=True) for child in new.children()))
-            self._forget(new)
+            self.folder.forget(new.number)
             raise
         app.adopt(new)
         # From here on the rest of the mesh calls the new ones by what they are.
@@ -180,15 +191,12 @@ class LocalMesh:
         await rollout.replace()
         await rollout.finish()
         while app.others:
-            self._forget(app.others.pop())
+            self.folder.forget(app.others.pop().number)
 
     async def _open_door(self, spec: AppSpec) -> None:
         if spec.is_reached_from_outside:
             self._door.open()
             await self._door.until_open(self._changed)
-
-    def _forget(self, generation: Generation) -> None:
-        self.folder.forget(generation.number)
 
     async def start_tasks(self) -> None:
         """Add the task service, unless it is there.
@@ -216,7 +224,7 @@ class LocalMesh:
             del self._apps[name]
             self._write_mesh()
             for generation in app.generations:
-                self._forget(generation)
+                self.folder.forget(generation.number)
 
     async def close(self, *, at_once: bool = False) -> None:
         """Stop the gateway, then every application, and remove the folder. Twice is fine."""

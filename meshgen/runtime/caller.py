@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -54,11 +53,12 @@ class MeshCaller:
         mesh: MeshFile,
         network: Network,
     ) -> None:
+        # Told of each deployment that is called from here, once.
+        self.on_edge: Callable[[DeploymentStub], None] = lambda _stub: None
         self._mesh = mesh
         self._network = network
         self._loop = asyncio.get_running_loop()
         self._mail = LoopMail(self._loop)
-        self._thread = threading.get_ident()
         # By the key of their stubs.
         self._routers: dict[str, Router] = {}
         self._closed = False
@@ -157,10 +157,7 @@ class MeshCaller:
     def _set_off(self, stub: DeploymentStub, call: PendingCall) -> None:
         if call.context.is_served:
             call.context.shared_calls().add(call)
-        if threading.get_ident() == self._thread:
-            self._start(stub, call)
-        else:
-            self.post(self._start, stub, call)
+        self.post(self._start, stub, call)
 
     def post(self, function: Callable[..., None], *args: Any) -> None:
         """Do something on the mesh's loop: at once if it is that which runs here.
@@ -203,6 +200,7 @@ class MeshCaller:
             if self._closed:
                 router.refuse_all()
             self._routers[stub.key] = router
+            self.on_edge(stub)
         return router
 
     def mesh(self) -> MeshSpec:

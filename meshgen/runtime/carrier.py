@@ -12,8 +12,8 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from meshgen.errors import ProtocolError
-from meshgen.runtime.host import LinkHost
+from meshgen.errors import PermissionDeniedError, ProtocolError
+from meshgen.runtime.host import ClosedHost, LinkHost
 from meshgen.runtime.replica import Replica
 
 logger = logging.getLogger("meshgen")
@@ -29,16 +29,21 @@ class LinkCarrier:
     """Carries one link until either side ends it. Owns the writer's task while it runs."""
 
     def __init__(
-        self, replica: Replica, context: Any, unread_seconds: float = UNREAD_SECONDS
+        self,
+        replica: Replica,
+        context: Any,
+        refusal: PermissionDeniedError | None = None,
+        unread_seconds: float = UNREAD_SECONDS,
     ) -> None:
         self._replica = replica
         self._context = context
+        self._refusal = refusal
         self._unread_seconds = unread_seconds
 
     async def run(self) -> None:
         """Until the end; what breaks the protocol is logged, and told to the caller."""
         self._replica.enter_context()
-        async with LinkHost(self._replica) as host:
+        async with self._host() as host:
             writer = asyncio.create_task(self._write(host))
             try:
                 await self._read(host)
@@ -53,6 +58,11 @@ class LinkCarrier:
                 await self._context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(exc))
             finally:
                 writer.cancel()
+
+    def _host(self) -> LinkHost:
+        if self._refusal is None:
+            return LinkHost(self._replica)
+        return ClosedHost(self._replica, self._refusal)
 
     async def _read(self, host: LinkHost) -> None:
         outbox = host.session.outbox

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -15,10 +13,12 @@ from meshgen.errors import (
     BackPressureError,
     DeadlineError,
     MeshError,
+    PermissionDeniedError,
     ProtocolError,
     ReplicaLostError,
     RequestCancelledError,
 )
+from meshgen.runtime.certificates import CertificateSource
 
 # A peer that does not answer a ping of HTTP/2 is taken for dead: one that is stopped, or cut off
 # without a word, is found within the sum of both. gRPC's own threads answer, so code that blocks a
@@ -62,35 +62,18 @@ _FROM_STATUS: dict[grpc.StatusCode, type[MeshError]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: BackPressureError,
     grpc.StatusCode.FAILED_PRECONDITION: ProtocolError,
     grpc.StatusCode.NOT_FOUND: ProtocolError,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Certificates:
-    """This process's place in the mesh's mutual TLS."""
-
-    ca: bytes
-    cert: bytes
-    key: bytes
-
-    @classmethod
-    def read(cls, folder: Path) -> Certificates:
-        """Read `ca.pem`, `cert.pem` and `key.pem`."""
-        parts = [(folder / f"{name}.pem").read_bytes() for name in ("ca", "cert", "key")]
-        return cls(ca=parts[0], cert=parts[1], key=parts[2])
-
-    def for_server(self) -> grpc.ServerCredentials:
-        """Credentials that refuse peers without a certificate of this mesh."""
-        return grpc.ssl_server_credentials(
-            [(self.key, self.cert)], root_certificates=self.ca, require_client_auth=True
-        )
-
-
-def open_channel(address: str, service: str, certificates: Certificates | None) -> grpc.aio.Channel:
+def open_channel(
+    address: str, service: str, certificates: CertificateSource | None
+) -> grpc.aio.Channel:
     """A channel to one replica; with certificates it must prove to be `service`."""
     if certificates is None:
         return grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
-    credentials = grpc.ssl_channel_credentials(certificates.ca, certificates.key, certificates.cert)
+    own = certificates.current()
+    credentials = grpc.ssl_channel_credentials(own.ca, own.key, own.cert)
     options = (*CLIENT_OPTIONS, ("grpc.ssl_target_name_override", service))
     return grpc.aio.secure_channel(address, credentials, options=options)
 

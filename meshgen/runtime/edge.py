@@ -6,26 +6,28 @@ replica whose method it is reads the message.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote
 
 import grpc
 import grpc.aio
 from google.rpc.status_pb2 import Status
 
-from meshgen.errors import RequestCancelledError
-from meshgen.runtime.clientstatus import name_of, status_of
+from meshgen.edgelimits import EdgeLimits
+from meshgen.errors import InvalidValueError, RequestCancelledError
+from meshgen.runtime.caller import MeshCaller
+from meshgen.runtime.clientstatus import make_status, name_of, status_of
 from meshgen.runtime.edgetable import CurrentTable, EdgeTable, ExposedRpc
 from meshgen.runtime.rpcrequest import read_request
 from meshgen.runtime.statuserror import StatusError
 from meshgen.runtime.typedcall import MessageItems, MessageReply
 from meshgen.runtime.typedserver import abort_with
-from meshgen.stub import DeploymentStub
-from meshgen.types import CallPolicy, RequestContext
+from meshgen.types import RequestContext
 
 access = logging.getLogger("meshgen.access")
 logger = logging.getLogger("meshgen.gateway")
@@ -34,37 +36,17 @@ Context = Any
 _LONGEST_PATH = 200
 
 
-class TypedCaller(Protocol):
-    """Carries out typed calls."""
-
-    def submit_typed(
-        self,
-        stub: DeploymentStub,
-        method: str,
-        message: bytes,
-        context: RequestContext,
-        reply: MessageReply,
-        policy: CallPolicy | None = None,
-    ) -> None:
-        """Queue a unary call and return at once."""
-
-    def open_typed_stream(
-        self,
-        stub: DeploymentStub,
-        method: str,
-        message: bytes,
-        context: RequestContext,
-        items: MessageItems,
-    ) -> None:
-        """Start a streaming call and return at once."""
+class SlowClientError(Exception):
+    """A client that does not send its message, or does not take its answer."""
 
 
 class Edge(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has no types
     """Handles every RPC that nobody else does: those of the table, and a word on all others."""
 
-    def __init__(self, table: CurrentTable, caller: TypedCaller) -> None:
+    def __init__(self, table: CurrentTable, caller: MeshCaller, limits: EdgeLimits) -> None:
         self._table = table
         self._caller = caller
+        self._limits = limits
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
         self._made_for: EdgeTable | None = None
 
@@ -80,15 +62,17 @@ class Edge(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has no types
         return found
 
     def _handler(self, rpc: ExposedRpc) -> grpc.RpcMethodHandler:
+        # As if the request were a stream: what gRPC reads by itself it waits for without end.
         if rpc.streams:
-            return grpc.unary_stream_rpc_method_handler(partial(self._stream, rpc))
-        return grpc.unary_unary_rpc_method_handler(partial(self._call, rpc))
+            return grpc.stream_stream_rpc_method_handler(partial(self._stream, rpc))
+        return grpc.stream_unary_rpc_method_handler(partial(self._call, rpc))
 
-    async def _call(self, rpc: ExposedRpc, message: bytes, context: Context) -> bytes:
+    async def _call(self, rpc: ExposedRpc, _: Any, context: Context) -> bytes:
         began = time.perf_counter()
         request = read_request(context, rpc.stub.id.app)
         answered = "CANCELLED"
         try:
+            message = await self._read(context)
             reply = MessageReply()
             self._caller.submit_typed(rpc.stub, rpc.method, message, request, reply, rpc.policy)
             response: bytes = await reply
@@ -102,25 +86,48 @@ class Edge(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has no types
         finally:
             _log_access(context, rpc, answered, request, began)
 
-    async def _stream(
-        self, rpc: ExposedRpc, message: bytes, context: Context
-    ) -> AsyncIterator[bytes]:
+    async def _stream(self, rpc: ExposedRpc, _: Any, context: Context) -> None:
         began = time.perf_counter()
         request = read_request(context, rpc.stub.id.app)
         answered = "CANCELLED"
         items = MessageItems()
         try:
+            message = await self._read(context)
             self._caller.open_typed_stream(rpc.stub, rpc.method, message, request, items)
             async for item in taken(items):
-                yield item
+                await self._write(context, item)
             answered = "OK"
+        except grpc.aio.InternalError:  # the client is gone
+            raise
         except Exception as exc:  # what it says stays here
+            # Before the client is told: it may take that as slowly as the rest.
+            items.cancel()
             status = told(exc, rpc, request)
             answered = name_of(status)
             await abort_with(context, status)
         finally:
             items.cancel()
             _log_access(context, rpc, answered, request, began)
+
+    async def _read(self, context: Context) -> bytes:
+        """The message of a request."""
+        seconds = self._limits.body_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                message = await context.read()
+        except TimeoutError:
+            raise SlowClientError(f"the request had no message within {seconds:g} s") from None
+        if not isinstance(message, bytes):
+            raise InvalidValueError("the request has no message")
+        return message
+
+    async def _write(self, context: Context, item: bytes) -> None:
+        seconds = self._limits.reader_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await context.write(item)
+        except TimeoutError:
+            raise SlowClientError(f"nothing of the answer was taken for {seconds:g} s") from None
 
 
 async def taken(items: MessageItems) -> AsyncIterator[bytes]:
@@ -135,6 +142,8 @@ async def taken(items: MessageItems) -> AsyncIterator[bytes]:
 
 def told(error: Exception, rpc: ExposedRpc, request: RequestContext) -> Status:
     """What the client is told of an error; the log has more of those that the mesh itself had."""
+    if isinstance(error, SlowClientError):
+        return make_status("DEADLINE_EXCEEDED", str(error), request.request_id)
     status = status_of(error, request.request_id)
     if not isinstance(error, StatusError):
         logger.log(

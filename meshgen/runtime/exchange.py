@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from starlette.types import Message, Receive, Scope, Send
 
+from meshgen.edgelimits import EdgeLimits
 from meshgen.errors import RequestCancelledError
 from meshgen.items import ItemBuffer
 from meshgen.reply import Reply
@@ -16,8 +17,6 @@ from meshgen.runtime.httpmessage import HeaderList, HttpHead, HttpRequest
 from meshgen.runtime.refusal import RefusedError
 from meshgen.types import new_id
 
-# What a message of the mesh can carry; a longer body is refused before it fills the memory.
-MAX_BODY = (1 << 31) - (1 << 20)
 TIMEOUT_HEADER = "x-request-timeout-seconds"
 
 _Headers: TypeAlias = dict[bytes, bytes]
@@ -35,7 +34,9 @@ _WITHOUT_BODY = frozenset({204, 304})
 class Exchange:
     """Reads one request and sends one answer; `started` and `complete` say how much of it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, max_body: int = EdgeLimits().request_bytes
+    ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.raw_path: bytes = scope.get("raw_path") or quote(self.path).encode()
@@ -45,6 +46,7 @@ class Exchange:
         self.complete = False
         self.client_gone = False
         self.timed_out = False
+        self._max_body = max_body
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -55,6 +57,12 @@ class Exchange:
     def header(self, name: str) -> str:
         """A request header's value, empty if the client did not send it."""
         return self._headers.get(name.encode(), b"").decode("latin-1")
+
+    def drop_header(self, name: str) -> None:
+        """Let nobody see a request header from here on."""
+        key = name.encode()
+        self._headers.pop(key, None)
+        self._scope["headers"] = [each for each in self._scope["headers"] if each[0] != key]
 
     @property
     def timeout(self) -> float | None:
@@ -91,12 +99,12 @@ class Exchange:
         server = self._scope.get("server") or ("localhost", None)
         return self.header("host") or ":".join(str(part) for part in server if part)
 
-    async def read(self, root_path: str, max_body: int = MAX_BODY) -> HttpRequest:
+    async def read(self, root_path: str) -> HttpRequest:
         """The whole request.
 
         Raises:
             RequestCancelledError: The client went away before it had sent everything.
-            RefusedError: There are more than `max_body` bytes.
+            RefusedError: There are more bytes than may be.
         """
         scope = self._scope
         return HttpRequest(
@@ -110,10 +118,12 @@ class Exchange:
             server=scope.get("server"),
             scheme=scope.get("scheme", "http"),
             http_version=scope.get("http_version", "1.1"),
-            body=await self._body(max_body),
+            body=await self._body(),
         )
 
-    async def _body(self, max_body: int) -> bytes:
+    async def _body(self) -> bytes:
+        length = self._headers.get(b"content-length", b"")
+        self._check_size(int(length) if length.isdigit() else 0)
         chunks, size, more = [], 0, True
         while more:
             message = await self._receive()
@@ -124,9 +134,12 @@ class Exchange:
             more = message.get("more_body", False)
             chunks.append(chunk)
             size += len(chunk)
-            if size > max_body:
-                raise RefusedError(413, f"a request body must not exceed {max_body} bytes")
+            self._check_size(size)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_body:
+            raise RefusedError(413, f"a request body must not exceed {self._max_body} bytes")
 
     async def cancel_when_client_leaves(self, call: ItemBuffer | Reply) -> None:
         """Wait until the client is gone, then stop the call.

@@ -9,27 +9,37 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from meshgen.edgelimits import EdgeLimits
 from meshgen.errors import BackPressureError, DeadlineError, MeshError, ProtocolError
 from meshgen.items import ItemBuffer
 from meshgen.listener import bind
 from meshgen.runtime.caller import MeshCaller
+from meshgen.runtime.cors import with_cors
+from meshgen.runtime.edgedescriptors import Descriptors
+from meshgen.runtime.edgetable import CurrentTable
 from meshgen.runtime.exchange import Exchange
 from meshgen.runtime.httpmessage import HTTP_METHOD, HttpHead
 from meshgen.runtime.httpserver import serve
 from meshgen.runtime.process import open_caller, run_until_done
+from meshgen.runtime.protection import UNGUARDED, Protection, protection_of
 from meshgen.runtime.refusal import CLIENT_CLOSED_REQUEST, refusal
 from meshgen.runtime.reports import Reports
 from meshgen.runtime.typedweb import TypedWeb
+from meshgen.runtime.webguard import HEALTH_PATH, turned_away
 from meshgen.settings import Settings
 from meshgen.spec import MeshSpec
 from meshgen.stub import DeploymentStub
 from meshgen.types import Caller, RequestContext
+
+if TYPE_CHECKING:
+    from meshgen.runtime.edgeserver import EdgeServer
 
 access = logging.getLogger("meshgen.access")
 logger = logging.getLogger("meshgen.gateway")
@@ -65,18 +75,27 @@ def routes_of(mesh: MeshSpec) -> tuple[Route, ...]:
 
 
 def make_app(
-    mesh: Callable[[], MeshSpec], caller: Caller, typed: TypedWeb | None = None
+    mesh: Callable[[], MeshSpec],
+    caller: Caller,
+    typed: TypedWeb | None = None,
+    protection: Protection = UNGUARDED,
 ) -> ASGIApp:
     """The ASGI application that answers for every application of the mesh, as it is by then."""
-    return Gateway(mesh, caller, typed)
+    return with_cors(Gateway(mesh, caller, typed, protection), protection.cors_origins)
 
 
 class Gateway:
     """Routes requests by prefix and relays what the ingress answers."""
 
     def __init__(
-        self, mesh: Callable[[], MeshSpec], caller: Caller, typed: TypedWeb | None
+        self,
+        mesh: Callable[[], MeshSpec],
+        caller: Caller,
+        typed: TypedWeb | None,
+        protection: Protection,
     ) -> None:
+        self._gate = protection.gate
+        self._max_body = protection.limits.request_bytes
         self._typed = typed
         self._mesh = mesh
         self._caller = caller
@@ -85,7 +104,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            await self._serve(Exchange(scope, receive, send))
+            await self._serve(Exchange(scope, receive, send, self._max_body))
         elif scope["type"] == "websocket":
             await receive()
             reason = "websockets are not supported by this gateway"
@@ -112,7 +131,9 @@ class Gateway:
 
     async def _answer(self, exchange: Exchange) -> None:
         path = exchange.path
-        if path == "/-/healthz":
+        if await turned_away(self._gate, exchange):
+            return None
+        if path == HEALTH_PATH:
             return await exchange.reply(200, "success")
         if path == "/-/routes":
             table = {route.prefix: route.app for route in self._routes()}
@@ -224,7 +245,7 @@ def _log_failure(exchange: Exchange, exc: Exception, level: int) -> None:
 
 
 def _log_access(exchange: Exchange, seconds: float) -> None:
-    if exchange.path == "/-/healthz" and exchange.status == 200:
+    if exchange.path == HEALTH_PATH and exchange.status == 200:
         return  # probes ask every other second
     access.info(
         '%s "%s %s" %d %.1fms %s',
@@ -248,7 +269,7 @@ def listen(settings: Settings) -> socket.socket:
     return bind(settings.http_host, settings.http_port)
 
 
-async def serve_http(settings: Settings) -> int:
+async def serve_http(settings: Settings, protection: Protection) -> int:
     """Join the mesh and serve its applications, over HTTP and where that is asked for over gRPC,
     until told to stop; the exit status.
 
@@ -256,27 +277,34 @@ async def serve_http(settings: Settings) -> int:
         DeployError: The address cannot be listened on.
     """
     with listen(settings) as listener:
-        async with open_caller(settings) as caller, _grpc(settings, caller) as facts:
+        async with open_caller(settings) as caller, AsyncExitStack() as stack:
+            descriptors, edge = await _grpc(settings, caller, protection, stack)
+            facts = {} if edge is None else {"grpc_port": edge.port}
             # The socket listens already: who connects from now on is answered.
             port = listener.getsockname()[1]
             Reports(settings.report_fd).tell(phase="serving", port=port, **facts)
-            typed = TypedWeb(caller.mesh, settings.mesh_file, caller)
-            await serve(make_app(caller.mesh, caller, typed), listener)
+            app = make_app(caller.mesh, caller, TypedWeb(descriptors, caller), protection)
+            # Both end at the same time, so that neither waits for the other's slowest request.
+            stops = [] if edge is None else [edge.stop]
+            await serve(app, listener, protection, *stops)
     return 0
 
 
-@asynccontextmanager
-async def _grpc(settings: Settings, caller: MeshCaller) -> AsyncIterator[dict[str, int]]:
-    """Serve gRPC, if that is asked for; gives what the supervisor is told of it."""
+async def _grpc(
+    settings: Settings, caller: MeshCaller, protection: Protection, stack: AsyncExitStack
+) -> tuple[Descriptors, EdgeServer | None]:
+    """Serve gRPC, if that is asked for; with what HTTP and gRPC tell of the mesh's messages."""
+    table = CurrentTable(caller.mesh)
     if settings.grpc_port < 0:
-        yield {}
-        return
+        return Descriptors(table, settings.mesh_file), None
     # Imported where somebody asks for it.
     from meshgen.runtime.edgeserver import serving_edge
+    from meshgen.runtime.reflection import reflected
 
+    descriptors = reflected(table, settings.mesh_file)
     where = settings.grpc_host, settings.grpc_port
-    async with serving_edge(caller.mesh, settings.mesh_file, caller, *where) as port:
-        yield {"grpc_port": port}
+    edge = serving_edge(descriptors, caller, *where, protection)
+    return descriptors, await stack.enter_async_context(edge)
 
 
 def main() -> None:
@@ -290,7 +318,8 @@ def main() -> None:
     except MeshError as exc:
         sys.exit(f"meshgen: {exc}")
     try:
-        run_until_done(serve_http(settings))
+        protection = protection_of(settings, EdgeLimits.from_environment())
+        run_until_done(serve_http(settings, protection))
     except MeshError as exc:
         Reports(settings.report_fd).tell(phase="failed", error=str(exc))
         sys.exit(f"meshgen: {exc}")

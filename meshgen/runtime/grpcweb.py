@@ -17,11 +17,12 @@ from urllib.parse import quote
 from google.rpc.status_pb2 import Status
 
 from meshgen.errors import InvalidValueError
+from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.clientstatus import make_status, trailers
-from meshgen.runtime.edge import TypedCaller, told
+from meshgen.runtime.edge import told
 from meshgen.runtime.edgetable import CurrentTable
 from meshgen.runtime.exchange import Exchange
-from meshgen.runtime.httpcall import MAX_BODY, HttpCall, http_call
+from meshgen.runtime.httpcall import HttpCall, http_call
 from meshgen.runtime.httpmessage import HttpHead
 
 _BINARY = "application/grpc-web"
@@ -37,10 +38,15 @@ def is_grpc_web(exchange: Exchange) -> bool:
     return exchange.method == "POST" and exchange.header("content-type").startswith(_BINARY)
 
 
+async def refuse(exchange: Exchange, status: str, sentence: str) -> None:
+    """Answer a request of gRPC-Web with a status of this name."""
+    await _Answer(exchange).end(make_status(status, sentence, exchange.request_id))
+
+
 class GrpcWeb:
     """Answers requests of gRPC-Web."""
 
-    def __init__(self, table: CurrentTable, caller: TypedCaller) -> None:
+    def __init__(self, table: CurrentTable, caller: MeshCaller) -> None:
         self._table = table
         self._caller = caller
 
@@ -48,7 +54,7 @@ class GrpcWeb:
         """Make the call and send its outcome."""
         answer = _Answer(exchange)
         rpc = self._table().by_path.get(exchange.path)
-        body = (await exchange.read("", max_body=MAX_BODY)).body
+        body = (await exchange.read("")).body
         if rpc is None:
             sentence = "no such RPC is served here"
             await answer.end(make_status("UNIMPLEMENTED", sentence, exchange.request_id))

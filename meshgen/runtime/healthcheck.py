@@ -19,8 +19,6 @@ logger = logging.getLogger("meshgen")
 
 # That many failures in a row make a replica unhealthy.
 MAX_FAILURES = 3
-# How long a loop that is not blocked may need to answer.
-_LOOP_SECONDS = 1.0
 
 
 class HealthCheck:
@@ -50,6 +48,8 @@ class HealthCheck:
         self._stopped = threading.Event()
         self._running: Future[str | None] | None = None
         self._failures = 0
+        # How long a loop that is not blocked may need to answer.
+        self.loop_seconds = 1.0
 
     def __enter__(self) -> HealthCheck:
         threading.Thread(target=self._run, name="healthcheck", daemon=True).start()
@@ -114,7 +114,7 @@ class HealthCheck:
         """Who keeps the loop, if anybody does."""
         answered = threading.Event()
         self._loop.call_soon_threadsafe(answered.set)
-        if answered.wait(_LOOP_SECONDS):
+        if answered.wait(self.loop_seconds):
             return ""
         place = place_of(self._loop_thread)
         by = "" if place is None else f" by {place}"

@@ -8,14 +8,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from meshgen.runtime.edge import TypedCaller, taken
+from meshgen.runtime.caller import MeshCaller
+from meshgen.runtime.edge import taken
 from meshgen.runtime.edgetable import ExposedRpc
 from meshgen.runtime.exchange import Exchange
 from meshgen.runtime.typedcall import MessageItems, MessageReply
 from meshgen.types import RequestContext
-
-# The largest body, in bytes.
-MAX_BODY = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +21,7 @@ class HttpCall:
     """A call of an RPC that an exchange asks for."""
 
     exchange: Exchange
-    caller: TypedCaller
+    caller: MeshCaller
     rpc: ExposedRpc
     request: RequestContext
 
@@ -66,7 +64,7 @@ class HttpCall:
 
 
 def http_call(
-    exchange: Exchange, caller: TypedCaller, rpc: ExposedRpc, timeout: float | None
+    exchange: Exchange, caller: MeshCaller, rpc: ExposedRpc, timeout: float | None
 ) -> HttpCall:
     """A call with what the headers of its request say."""
     model = exchange.header("serve_multiplexed_model_id") or exchange.header("multiplexed_model_id")

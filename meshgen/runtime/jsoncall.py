@@ -17,12 +17,13 @@ from google.protobuf import json_format
 from google.rpc.status_pb2 import Status
 
 from meshgen.errors import InvalidValueError
+from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.clientstatus import http_status
-from meshgen.runtime.edge import TypedCaller, told
+from meshgen.runtime.edge import told
 from meshgen.runtime.edgedescriptors import Descriptors
-from meshgen.runtime.edgetable import CurrentTable, ExposedRpc
+from meshgen.runtime.edgetable import ExposedRpc
 from meshgen.runtime.exchange import Exchange
-from meshgen.runtime.httpcall import MAX_BODY, http_call
+from meshgen.runtime.httpcall import http_call
 from meshgen.runtime.httpmessage import HttpHead
 from meshgen.runtime.openapi import openapi_document
 
@@ -37,9 +38,9 @@ _PAGE = Path(__file__).with_name("docs.html")
 class JsonCalls:
     """Answers HTTP requests that are calls of typed RPCs, and says which there are."""
 
-    def __init__(self, table: CurrentTable, mesh_file: Path, caller: TypedCaller) -> None:
-        self._table = table
-        self._descriptors = Descriptors(table, mesh_file)
+    def __init__(self, descriptors: Descriptors, caller: MeshCaller) -> None:
+        self._table = descriptors.table
+        self._descriptors = descriptors
         self._caller = caller
 
     def find(self, exchange: Exchange) -> ExposedRpc | None:
@@ -61,7 +62,7 @@ class JsonCalls:
     async def answer(self, exchange: Exchange, rpc: ExposedRpc) -> None:
         """Make the call and send its outcome."""
         call = http_call(exchange, self._caller, rpc, exchange.timeout)
-        body = (await exchange.read("", max_body=MAX_BODY)).body
+        body = (await exchange.read("")).body
         request_class, response_class = self._descriptors.classes(rpc)
         try:
             message = _parse(request_class, body)
@@ -104,8 +105,10 @@ def _parse(cls: Any, body: bytes) -> bytes:
         if not isinstance(given, dict):  # a list would be taken for a message of defaults
             raise ValueError("it is no JSON object")
         json_format.ParseDict(given, message)
-    except (json_format.ParseError, ValueError, TypeError, RecursionError) as exc:
-        reason = " ".join(str(exc).split())
+    except (json_format.ParseError, ValueError, TypeError, RecursionError, SystemError) as exc:
+        # The last one is Protobuf's, of half a character where it expects a name.
+        cause = exc.__cause__ if isinstance(exc, SystemError) else exc
+        reason = " ".join(str(cause).split())
         raise InvalidValueError(f"the body is no {cls.DESCRIPTOR.full_name}: {reason}") from exc
     data: bytes = message.SerializeToString()
     return data

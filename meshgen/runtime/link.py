@@ -13,7 +13,8 @@ import grpc.aio
 
 from meshgen.errors import MeshError, ProtocolError
 from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
-from meshgen.runtime.channel import Certificates, open_channel, translate_rpc_errors
+from meshgen.runtime.certificates import CertificateSource
+from meshgen.runtime.channel import open_channel, translate_rpc_errors
 from meshgen.runtime.peer import Peer
 from meshgen.runtime.skew import methods_text
 from meshgen.stub import DeploymentStub
@@ -36,7 +37,7 @@ class GrpcPeer(Peer):
         *,
         stub: DeploymentStub,
         caller: str,
-        certificates: Certificates | None,
+        certificates: CertificateSource | None,
     ) -> None:
         super().__init__(address, on_change)
         self._stub = stub

@@ -18,8 +18,7 @@ import meshgen
 
 logger = logging.getLogger("meshgen")
 
-# The loop is asked for a sign of life this often; one that gives none for so long is blocked.
-_PERIOD = 0.25
+# A loop that gives no sign of life for so long is blocked. It is asked four times as often.
 _BLOCKED_SECONDS = 1.0
 # Code that is made anew at each call has a place of its own each time.
 _MAX_PLACES = 100
@@ -87,19 +86,21 @@ def _is_user_code(frame: FrameType) -> bool:
     return not file.startswith(_LIBRARIES) and not any(each in file for each in _PACKAGES)
 
 
-def blocked_for(seconds: float, more: float) -> float:
+def blocked_for(seconds: float, more: float, period: float) -> float:
     """How long the loop has given no sign, after `seconds` and a wait that took `more`.
 
     Who was woken late itself (in a stopped process, on a slow machine) cannot tell who else is.
     """
-    return seconds + more if more < 2 * _PERIOD else 0.0
+    return seconds + more if more < 2 * period else 0.0
 
 
 class LoopWatch:
     """Watches the loop it is entered on, from a thread of its own, until it is left."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, blocked_seconds: float = _BLOCKED_SECONDS) -> None:
         self._name = name
+        self._blocked_seconds = blocked_seconds
+        self._period = blocked_seconds / 4
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._stopped = threading.Event()
@@ -118,7 +119,7 @@ class LoopWatch:
         self._stopped.set()
 
     def _run(self) -> None:
-        while not self._stopped.wait(_PERIOD):
+        while not self._stopped.wait(self._period):
             sign = threading.Event()
             try:
                 self._loop.call_soon_threadsafe(sign.set)
@@ -131,10 +132,10 @@ class LoopWatch:
         blocked, told = 0.0, False
         while not self._stopped.is_set():
             began = time.monotonic()
-            if sign.wait(_PERIOD):
+            if sign.wait(self._period):
                 return
-            blocked = blocked_for(blocked, time.monotonic() - began)
-            if blocked >= _BLOCKED_SECONDS and not told:
+            blocked = blocked_for(blocked, time.monotonic() - began, self._period)
+            if blocked >= self._blocked_seconds and not told:
                 told = True
                 self._tell(blocked)
 

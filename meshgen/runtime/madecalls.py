@@ -1,10 +1,12 @@
-"""The calls that a request has made, at its end."""
+"""What a request leaves behind at its end: the calls that it has made, and its generator."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
-from meshgen.types import Abandonable
+from meshgen.types import Abandonable, RequestContext
 
 
 def end_calls(calls: set[Abandonable]) -> None:
@@ -13,3 +15,14 @@ def end_calls(calls: set[Abandonable]) -> None:
     if task is not None and task.cancelling():
         for call in list(calls):
             call.give_up()
+
+
+async def end_stream(items: AsyncIterator[Any] | None, request: RequestContext) -> None:
+    """Close a request's generator, if it came to that, and end its calls."""
+    close = getattr(items, "aclose", None)  # the user's own iterator may have none
+    try:
+        if close is not None:
+            await close()
+    finally:
+        if request.calls:
+            end_calls(request.calls)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from meshgen.errors import NotServingError, ProtocolError, UnavailableError
-from meshgen.runtime.channel import Certificates
+from meshgen.runtime.certificates import CertificateSource
 from meshgen.runtime.host import LinkHost, answer_stream
 from meshgen.runtime.link import GrpcPeer
 from meshgen.runtime.outbox import Outbox
@@ -45,7 +45,7 @@ class GrpcNetwork:
 
     template: str
     name: str = "driver"
-    certificates: Certificates | None = None
+    certificates: CertificateSource | None = None
 
     def resolver(self, stub: DeploymentStub) -> Resolver:
         """By the template."""
@@ -139,6 +139,7 @@ class MemoryPeer(Peer):
                 await host.receive(message.frames)
         except ProtocolError as exc:
             self.failure = f"the connection to {self.address} failed: {exc}"
+            self.is_unfit = True
         host.session.outbox.close()
 
     async def upload(self, payload: Payload) -> str:

@@ -27,6 +27,7 @@ _WELL_KNOWN: dict[str, _Json] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     "google.protobuf.Duration": {"type": "string", "examples": ["1.5s"]},
 }
+_TOKEN: _Json = {"type": "http", "scheme": "bearer"}
 _STATUS = "google.rpc.Status"
 _ERROR: _Json = {
     "type": "object",
@@ -53,7 +54,9 @@ def openapi_document(table: EdgeTable, descriptors: Descriptors) -> str:
             path: {"post": book.operation(rpc, descriptors)}
             for path, rpc in sorted(table.by_http_path.items())
         },
-        "components": {"schemas": book.schemas},
+        "components": {"schemas": book.schemas, "securitySchemes": {"token": _TOKEN}},
+        # Where it is asked for, that is.
+        "security": [{}, {"token": []}],
     }
     return json.dumps(document, ensure_ascii=False)
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from meshgen.compat import install_if_asked
 from meshgen.runtime.caller import MeshCaller
-from meshgen.runtime.channel import Certificates
+from meshgen.runtime.certificates import CertificateFolder
 from meshgen.runtime.meshfile import MeshFile
 from meshgen.runtime.network import GrpcNetwork
 from meshgen.serve.context import process
@@ -61,9 +61,9 @@ async def open_caller(settings: Settings, name: str = "gateway") -> AsyncIterato
             process.caller = None
 
 
-def read_certificates(settings: Settings) -> Certificates | None:
+def read_certificates(settings: Settings) -> CertificateFolder | None:
     """This process's certificates, if its mesh has them."""
-    return None if settings.certs is None else Certificates.read(settings.certs)
+    return None if settings.certs is None else CertificateFolder(settings.certs)
 
 
 def follow_supervisor(lifeline_fd: int) -> None:

@@ -23,7 +23,7 @@ from meshgen.runtime.holds import Holds
 from meshgen.runtime.host_id import this_host
 from meshgen.runtime.httpmessage import HTTP_METHOD
 from meshgen.runtime.instance import Instance
-from meshgen.runtime.madecalls import end_calls
+from meshgen.runtime.madecalls import end_calls, end_stream
 from meshgen.runtime.occupancy import Occupancy
 from meshgen.runtime.openstreams import OpenStreams
 from meshgen.runtime.store import ReplicaStore
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from meshgen.runtime.typedmethods import TypedMethods
 
 logger = logging.getLogger("meshgen")
-
-# How long a leaving replica that keeps values waits for questions after it has nothing to do.
-_LAST_QUESTIONS = 0.5
 
 
 class Home(Caller, Protocol):
@@ -75,6 +72,8 @@ class Replica:
         # What others may still ask for: results that were passed on, and large ones.
         self.values = values or ValueStore(self.origin)
         self.store = ReplicaStore(self.stub.id, self.values)
+        # How long one that leaves waits for questions about values when it has nothing else to do.
+        self.last_questions = 0.5
         self.occupancy = Occupancy(spec.options.max_ongoing_requests, lambda: len(self.results) > 0)
         self.streams = OpenStreams(self.occupancy.release)
         self._caller = caller
@@ -243,15 +242,11 @@ class Replica:
                     )
                 yield payload
         finally:
-            close = getattr(items, "aclose", None)
             try:
-                if close is not None:
-                    await close()
+                await end_stream(items, request)
             finally:
                 if references:
                     end_streams(references)
-                if request.calls:
-                    end_calls(request.calls)
 
     async def _answer_http(self, request: Any) -> AsyncIterator[Any]:
         # Only an ingress that HTTP reaches pays for importing Starlette.
@@ -359,7 +354,7 @@ class Replica:
                 await self.occupancy.until_idle()
                 if len(self.values):
                     # Calls that were told of them may be on their way to who will ask.
-                    await asyncio.sleep(_LAST_QUESTIONS)
+                    await asyncio.sleep(self.last_questions)
                     await self.occupancy.until_idle()
         except TimeoutError:
             logger.warning(

@@ -41,9 +41,11 @@ class Reports:
 
 
 @asynccontextmanager
-async def reporting(replica: Replica, reports: Reports) -> AsyncIterator[None]:
+async def reporting(
+    replica: Replica, reports: Reports, *, period: float = _PERIOD
+) -> AsyncIterator[None]:
     """Tell how busy the replica is and how much it keeps for others, for the length of a block."""
-    task = asyncio.create_task(_report(replica, reports)) if reports else None
+    task = asyncio.create_task(_report(replica, reports, period)) if reports else None
     try:
         yield
     finally:
@@ -52,7 +54,7 @@ async def reporting(replica: Replica, reports: Reports) -> AsyncIterator[None]:
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def _report(replica: Replica, reports: Reports) -> None:
+async def _report(replica: Replica, reports: Reports, period: float) -> None:
     told = dict.fromkeys(_figures(replica), 0)  # which a constructor may have changed already
     changed = asyncio.Event()
     changed.set()
@@ -66,7 +68,7 @@ async def _report(replica: Replica, reports: Reports) -> None:
         await changed.wait()
         changed.clear()
         # What else changes meanwhile is told along with it.
-        await asyncio.sleep(_PERIOD)
+        await asyncio.sleep(period)
         figures = _figures(replica)
         if figures == told:
             continue

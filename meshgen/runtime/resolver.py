@@ -68,14 +68,22 @@ def make_resolver(template: str, stub: DeploymentStub) -> Resolver:
     """The resolver of one deployment, by `Settings.resolver`.
 
     Raises:
-        OptionError: The template is neither `unix:FOLDER` nor `dns:HOST:PORT`.
+        OptionError: The template is none of `unix:FOLDER`, `dns:HOST:PORT` and
+            `compose:PROJECT/SERVICE:PORT`.
     """
     scheme, _, rest = template.partition(":")
     if scheme == "unix":
         return FolderResolver(socket_folder(Path(rest), stub.id.app, stub.service))
-    host, _, port = rest.format(service=stub.service).rpartition(":")
+    host, _, port = rest.replace("{service}", stub.service).rpartition(":")
     if scheme == "dns" and host and port.isdecimal():
         return DnsResolver(host, int(port))
+    project, _, service = host.partition("/")
+    if scheme == "compose" and project and service and port.isdecimal():
+        # Imported where a program outside of the mesh asks for it.
+        from meshgen.runtime.composeresolver import ComposeResolver
+
+        return ComposeResolver(project, service, int(port))
     raise OptionError(
-        f"cannot find replicas by {template!r}: expected unix:FOLDER or dns:HOST:PORT"
+        f"cannot find replicas by {template!r}: expected unix:FOLDER, dns:HOST:PORT or "
+        "compose:PROJECT/SERVICE:PORT"
     )

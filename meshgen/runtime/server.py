@@ -16,8 +16,10 @@ from meshgen.errors import ObjectLostError, ProtocolError
 from meshgen.naming import grpc_service
 from meshgen.runtime.bulk import Assembler, chunks_of, sizes_of
 from meshgen.runtime.carrier import LinkCarrier, translate_decoding_errors
-from meshgen.runtime.channel import SERVER_OPTIONS, Certificates
+from meshgen.runtime.certificates import CertificateSource, server_credentials
+from meshgen.runtime.channel import SERVER_OPTIONS
 from meshgen.runtime.clientstatus import PUSHBACK
+from meshgen.runtime.gate import OPEN, Gate
 from meshgen.runtime.host import answer_stream, is_cancelled
 from meshgen.runtime.pump import ItemPump
 from meshgen.runtime.replica import Replica
@@ -34,14 +36,15 @@ _UPLOAD_SECONDS = 30.0
 
 
 class MeshServicer:
-    """`meshgen.v1.MeshService` of one replica."""
+    """`meshgen.v1.MeshService` of one replica: values for every member, calls through the gate."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, gate: Gate) -> None:
         self._replica = replica
+        self._gate = gate
 
     async def link(self, _: Any, context: Context) -> None:
         """Carry one caller's link until either side ends it."""
-        await LinkCarrier(self._replica, context).run()
+        await LinkCarrier(self._replica, context, self._gate.refusal(context)).run()
 
     async def call(self, request: pb.CallRequest, context: Context) -> pb.CallResponse:
         """Run one unary call."""
@@ -80,6 +83,7 @@ class MeshServicer:
 
     async def admit(self, context: Context) -> None:
         """Take a slot, or end the RPC."""
+        await self._gate.check(context)
         replica = self._replica
         if replica.occupancy.admit():
             return
@@ -101,6 +105,7 @@ class MeshServicer:
         self, requests: AsyncIterator[pb.UploadRequest], context: Context
     ) -> pb.UploadResponse:
         """Keep large arguments until the call that names them comes."""
+        await self._gate.check(context)
         try:
             with translate_decoding_errors():
                 payload_id, payload = await _uploaded(requests)
@@ -135,9 +140,9 @@ async def _uploaded(requests: AsyncIterator[pb.UploadRequest]) -> tuple[str, Pay
     return first.payload_id, assembler.payload()
 
 
-def _handlers(replica: Replica) -> list[grpc.GenericRpcHandler]:
+def _handlers(replica: Replica, gate: Gate) -> list[grpc.GenericRpcHandler]:
     """The mesh's own service, and the deployment's under its generated name."""
-    servicer, deployment = MeshServicer(replica), replica.stub.id
+    servicer, deployment = MeshServicer(replica, gate), replica.stub.id
     call = grpc.unary_unary_rpc_method_handler(
         servicer.call, pb.CallRequest.FromString, pb.CallResponse.SerializeToString
     )
@@ -181,7 +186,8 @@ def _seen_by_others(address: str) -> str:
 async def serving(
     replica: Replica,
     listen: str,
-    certificates: Certificates | None,
+    certificates: CertificateSource | None,
+    gate: Gate = OPEN,
     also: Callable[[grpc.aio.Server], Awaitable[None]] | None = None,
 ) -> AsyncIterator[str]:
     """Serve a replica at `listen` (`unix:PATH` or `HOST:PORT`); gives the address it is bound to.
@@ -190,13 +196,13 @@ async def serving(
         RuntimeError: The address cannot be bound.
     """
     server = grpc.aio.server(options=SERVER_OPTIONS)
-    server.add_generic_rpc_handlers(tuple(_handlers(replica)))
+    server.add_generic_rpc_handlers(tuple(_handlers(replica, gate)))
     if also is not None:
         await also(server)
     if certificates is None:
         port = server.add_insecure_port(listen)
     else:
-        port = server.add_secure_port(listen, certificates.for_server())
+        port = server.add_secure_port(listen, server_credentials(certificates))
     await server.start()
     bound = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
     replica.store.address = _seen_by_others(bound)

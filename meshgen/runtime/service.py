@@ -15,6 +15,8 @@ from meshgen.errors import MeshError
 from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.codec import format_user_traceback
 from meshgen.runtime.departure import Departure
+from meshgen.runtime.edgewatch import EdgeWatch
+from meshgen.runtime.gate import OPEN, Gate
 from meshgen.runtime.healthcheck import HealthCheck
 from meshgen.runtime.loopwatch import LoopWatch
 from meshgen.runtime.process import (
@@ -31,7 +33,7 @@ from meshgen.runtime.server import serving
 from meshgen.runtime.values import ValueStore
 from meshgen.serve.context import process
 from meshgen.settings import Settings
-from meshgen.spec import ServiceSpec, read_service
+from meshgen.spec import LOCK, ServiceSpec, read_service
 
 
 def main() -> None:
@@ -54,10 +56,12 @@ async def run(settings: Settings) -> int:
         set_health = _health(settings, spec, stack)
         async with open_caller(settings, name) as caller:
             replica = Replica(spec, caller, settings.replica_id, _store(settings, name))
-            replica.lock_file = settings.mesh_file.with_name("meshgen.lock.json")
+            replica.lock_file = settings.mesh_file.with_name(LOCK)
             if not await _construct(replica, caller, reports):
                 return 1
-            async with serving(replica, settings.listen, read_certificates(settings)):
+            certificates = read_certificates(settings)
+            gate = _gate(caller, spec, is_checked=certificates is not None)
+            async with serving(replica, settings.listen, certificates, gate):
                 departure = Departure(replica, settings.listen, set_health, reports)
                 set_health(True)
                 collect_less_garbage()
@@ -87,6 +91,15 @@ def _checking(replica: Replica, reports: Reports, departure: Departure) -> Healt
         tell=lambda count, error: reports.tell(health_failures=count, health_error=error),
         give_up=departure.give_up,
     )
+
+
+def _gate(caller: MeshCaller, spec: ServiceSpec, *, is_checked: bool) -> Gate:
+    """Who may call here. Where nobody is asked, it is said which calls of its own would be refused
+    elsewhere."""
+    if is_checked:
+        return Gate(spec.stub.id, caller.mesh)
+    caller.on_edge = EdgeWatch(spec.stub, caller.mesh).called
+    return OPEN
 
 
 def _store(settings: Settings, owner: str) -> ValueStore:

@@ -15,7 +15,7 @@ from meshgen.errors import InvalidValueError
 from meshgen.runtime.clientstatus import is_fault, make_status, status_of
 from meshgen.runtime.codec import format_user_traceback
 from meshgen.runtime.instance import Instance
-from meshgen.runtime.madecalls import end_calls
+from meshgen.runtime.madecalls import end_calls, end_stream
 from meshgen.runtime.statuserror import StatusError
 from meshgen.serve.context import current_request
 from meshgen.spec import ServiceSpec
@@ -63,11 +63,7 @@ class TypedMethods:
         try:
             converter = self._converter(name)
             args, kwargs = _arguments(converter, message)
-            method = self._instance.async_method(name)
-            if method is None:
-                result = await self._instance.call(name, args, kwargs)
-            else:
-                result = self._instance.unary(name, await method(*args, **kwargs))
+            result = await self._instance.call(name, args, kwargs)
             response: bytes = converter.response(result).SerializeToString()
             return response
         except asyncio.CancelledError:
@@ -102,13 +98,7 @@ class TypedMethods:
         except BaseException as exc:  # noqa: B036 - user code, as above
             failed = self._told(exc, name, request)
         finally:
-            close = getattr(items, "aclose", None)
-            try:
-                if close is not None:
-                    await close()
-            finally:
-                if request.calls:
-                    end_calls(request.calls)
+            await end_stream(items, request)
         raise failed
 
     def _converter(self, name: str) -> Converter:

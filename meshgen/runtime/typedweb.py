@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
-from meshgen.runtime.edge import TypedCaller
-from meshgen.runtime.edgetable import CurrentTable
+from meshgen.runtime.caller import MeshCaller
+from meshgen.runtime.edgedescriptors import Descriptors
 from meshgen.runtime.exchange import Exchange
 from meshgen.runtime.grpcweb import GrpcWeb, is_grpc_web
 from meshgen.runtime.jsoncall import JsonCalls
-from meshgen.spec import MeshSpec
 
 
 class TypedWeb:
     """Answers the requests that typed methods answer; all others are for the ingresses."""
 
-    def __init__(self, mesh: Callable[[], MeshSpec], mesh_file: Path, caller: TypedCaller) -> None:
-        table = CurrentTable(mesh)
-        self._json = JsonCalls(table, mesh_file, caller)
-        self._grpc_web = GrpcWeb(table, caller)
+    def __init__(self, descriptors: Descriptors, caller: MeshCaller) -> None:
+        self._json = JsonCalls(descriptors, caller)
+        self._grpc_web = GrpcWeb(descriptors.table, caller)
 
     async def answer(self, exchange: Exchange) -> bool:
         """Answer a request, if it is one of these; whether it was."""

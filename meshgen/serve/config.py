@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from meshgen.errors import OptionError
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +25,7 @@ class HTTPOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GRPCOptions:
-    """Where the gateway serves gRPC, in plain text. Port 0 is any free one; None is no gRPC."""
+    """Where the gateway serves gRPC. Port 0 is any free one; None is no gRPC."""
 
     host: str = "127.0.0.1"
     port: int | None = None
@@ -31,6 +36,37 @@ class GRPCOptions:
 
 
 NO_GRPC = GRPCOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeOptions:
+    """Who may call at both of the gateway's ports, and how.
+
+    `auth` says whether requests need a token: by default where a token file is given, or a port is
+    bound to more than loopback. Without a file, one is made.
+    """
+
+    auth: bool | None = None
+    auth_token_file: str | Path | None = None
+    tls_cert: str | Path | None = None
+    tls_key: str | Path | None = None
+    cors_origins: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.auth is False and self.auth_token_file is not None:
+            raise OptionError(
+                "a token file is given (--auth-token-file), and auth is off (--no-auth): choose one"
+            )
+        if isinstance(self.cors_origins, str):
+            raise OptionError("cors_origins must be a list of origins")
+        for origin in self.cors_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise OptionError(
+                    f"{origin!r} is no origin; give scheme and host, such as https://shop.example"
+                )
+
+
+OPEN = EdgeOptions()
 
 
 def _check_port(port: int) -> None:

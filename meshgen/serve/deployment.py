@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
-from meshgen.errors import OptionError, OptionTypeError
+from meshgen.errors import OptionError, OptionTypeError, UnknownMethodError
 from meshgen.serve.options import DeploymentKwargs, DeploymentOptions
 
 P = ParamSpec("P")
@@ -94,7 +94,7 @@ class Application:
 
     def __getattr__(self, name: str) -> Any:
         if name == "remote":
-            raise AttributeError(
+            raise UnknownMethodError(
                 f"an Application has no 'remote': run it first (handle = serve.run(app)) "
                 f"and call the handle ({self.deployment.name})"
             )
@@ -126,6 +126,8 @@ def deployment(
         max_queued_requests: Calls one caller holds back beyond that; -1, no bound, by default.
         graceful_shutdown_timeout_s: How long a leaving replica may finish calls; 20 s by default.
         expose: Whether the gateway serves its typed methods to outsiders, as an ingress's.
+        may_call: Names of deployments that it calls by handles that its constructor was not given;
+            ["*"] for all. A built mesh refuses calls that neither this nor `.bind` lets through.
 
     Raises:
         OptionError: A value cannot work.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypedDict
 
@@ -46,6 +46,7 @@ class DeploymentKwargs(TypedDict, total=False):
     max_constructor_retry_count: int
     logging_config: Any
     expose: bool
+    may_call: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,8 @@ class DeploymentOptions:
     """How one deployment runs. Times are in seconds; -1 queued requests is no bound.
 
     The gateway serves the typed methods of an exposed one to outsiders, as those of an ingress.
+    `may_call` names deployments of its application that it calls without having been given their
+    handles by its constructor; "*" is all of them.
     """
 
     num_replicas: int = 1
@@ -140,6 +143,7 @@ class DeploymentOptions:
     health_check_timeout_s: float = 30.0
     max_constructor_retry_count: int = 1
     expose: bool = False
+    may_call: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("num_replicas", "max_ongoing_requests", "max_constructor_retry_count"):
@@ -152,6 +156,8 @@ class DeploymentOptions:
             _positive(name, getattr(self, name))
         if not isinstance(self.expose, bool):
             raise OptionTypeError(f"expose must be True or False, got {self.expose!r}")
+        if not all(isinstance(name, str) for name in self.may_call):
+            raise OptionTypeError(f"may_call must be names of deployments, got {self.may_call!r}")
         _json(self.user_config)
 
     def updated(self, given: Mapping[str, Any]) -> DeploymentOptions:
@@ -168,6 +174,8 @@ class DeploymentOptions:
         changes.update(_from_autoscaling(given))
         if given.get("ray_actor_options") is not None:
             changes["actor"] = ActorOptions.parse(given["ray_actor_options"])
+        if "may_call" in given:
+            changes["may_call"] = _names("may_call", given["may_call"])
         return replace(self, **changes)
 
 
@@ -209,6 +217,12 @@ def _from_autoscaling(given: Mapping[str, Any]) -> dict[str, int]:
     if high < low:
         raise OptionError(f"autoscaling_config has max_replicas {high} below min_replicas {low}")
     return {"num_replicas": max(1, start or low)}
+
+
+def _names(name: str, given: Any) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise OptionTypeError(f"{name} must be a list of names, got {given!r}")
+    return tuple(given)
 
 
 def _at_least_one(name: str, value: Any) -> None:

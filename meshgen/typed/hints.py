@@ -16,6 +16,7 @@ from meshgen.typed.barehint import bare_hint
 from meshgen.typed.canonical import canonical
 from meshgen.typed.comments import class_comment
 from meshgen.typed.fieldname import FieldName, check_distinct
+from meshgen.typed.names import are_namesakes
 from meshgen.typed.records import FoundField, find_record, is_reference_to
 from meshgen.typed.registry import registration_of
 from meshgen.typed.shapes import (
@@ -127,12 +128,22 @@ class HintReader:
         if found is None:
             return None
         cls = found.python
+        self._refuse_namesake(hint)
         made = Record(hint=hint, python=cls, kind=found.kind, slots=(), comment=class_comment(cls))
         self.records[hint] = made  # before its fields, which may contain it
         slots = tuple(self._field(cls, field) for field in found.fields)
         check_distinct((slot.python, slot.proto) for slot in slots)
         self.records[hint] = replace(made, slots=slots)
         return RecordRef(hint)
+
+    def _refuse_namesake(self, hint: Any) -> None:
+        known: Any
+        for known in self.records:
+            if are_namesakes(hint, known):
+                raise UntypableError(
+                    f"is {hint.__name__}, which is the same message as {known.__name__}: names "
+                    "there do not differ by case or by '_'; rename one of them"
+                )
 
     def _field(self, owner: type, field: FoundField) -> Slot:
         try:
@@ -163,8 +174,6 @@ def _registered(reader: HintReader, hint: Any) -> Shape | None:
     found = registration_of(hint)
     if found is None:
         return None
-    if found.hint is hint:
-        raise UntypableError(f"is {hint.__name__}, which is registered as itself")
     inner = reader.shape(found.hint)
     return Registered(hint, found.to_message, found.from_message, inner)
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshgen.errors import OptionError
+from meshgen.spec import LOCK
 from meshgen.typed.numbers import Lock
-
-NAME = "meshgen.lock.json"
 
 
 def lock_text(lock: Lock) -> str:
@@ -67,6 +66,6 @@ def _is_list(value: Any, kind: type) -> bool:
 
 def _no_lock(reason: str) -> OptionError:
     return OptionError(
-        f"{NAME} is no lock: {reason}; restore it from version control, "
+        f"{LOCK} is no lock: {reason}; restore it from version control, "
         "or delete it and number everything anew"
     )

@@ -151,6 +151,13 @@ class Names:
         return name
 
 
+def are_namesakes(one: Any, other: Any) -> bool:
+    """Whether two classes have one name, their module's included."""
+    if typing.get_args(one) or typing.get_args(other):
+        return False
+    return _as_message(_qualified(one)) == _as_message(_qualified(other))
+
+
 def _members(cls: enum.EnumType) -> list[str]:
     return ["UNSPECIFIED", *cls.__members__]
 

@@ -34,7 +34,8 @@ def register(cls: type[T], to_message: Callable[[T], M], from_message: Callable[
 
     Raises:
         OptionTypeError: The class is none, or a conversion cannot be called.
-        OptionError: `to_message` has no return annotation, or another one is registered already.
+        OptionError: `to_message` has no return annotation, or one that is the class itself, or
+            another one is registered already.
     """
     if not isinstance(cls, type):
         raise OptionTypeError(f"register() takes a class first, got {cls!r}")
@@ -67,5 +68,10 @@ def _returned(cls: type, to_message: Callable[..., Any]) -> Any:
         raise OptionError(
             f"to_message of {cls.__name__} has no return annotation, and so nothing says what a "
             f"{cls.__name__} is in Protobuf; write one, such as `-> dict[str, float]`"
+        )
+    if hints["return"] is cls:
+        raise OptionError(
+            f"to_message of {cls.__name__} returns a {cls.__name__} again; return what has a "
+            "mapping of its own, such as a dataclass or a dict[str, float]"
         )
     return hints["return"]

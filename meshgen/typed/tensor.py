@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from meshgen.typed.codec import Codec
-from meshgen.typed.misfit import misfit, unexpected
+from meshgen.typed.misfit import misfit, shown, unexpected
 from meshgen.typed.shapes import Array
 
 _DTYPES = frozenset(
@@ -41,7 +41,10 @@ def tensor_codec(shape: Array) -> Codec:
         data, dimensions = message.data, tuple(message.shape)
         if min(dimensions, default=0) < 0 or len(data) != math.prod(dimensions) * dtype.itemsize:
             raise misfit(f"{len(data)} bytes are no {dtype.name} array of shape {dimensions}")
-        return numpy.frombuffer(data, dtype).reshape(dimensions)
+        try:
+            return numpy.frombuffer(data, dtype).reshape(dimensions)
+        except ValueError as exc:  # too many dimensions, or empty and yet too large
+            raise misfit(f"no array can have the shape {shown(dimensions)}: {exc}") from exc
 
     return Codec(
         in_message=True,

@@ -69,7 +69,7 @@ def read_value(message: Any) -> Any:
         case "string_value":
             return message.string_value
         case "number_value":
-            number = message.number_value
+            number = _finite(message.number_value)
             return int(number) if number.is_integer() and abs(number) <= _EXACT else number
         case "bool_value":
             return message.bool_value
@@ -84,9 +84,13 @@ def read_value(message: Any) -> Any:
 def _double(value: float) -> float:
     if isinstance(value, int) and abs(value) > _EXACT:
         raise misfit(f"{shown(value)} is beyond 2**53, up to which a Value is exact; hint an int")
-    if not math.isfinite(value):
-        raise misfit(f"{value!r} is nothing that JSON can hold; hint a float")
-    return float(value)
+    return _finite(float(value))
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise misfit(f"{number!r} is nothing that JSON can hold; hint a float")
+    return number
 
 
 def _write_list(values: Any, message: Any) -> None:

@@ -1,5 +1,9 @@
-# error: SpanishResponder: this name becomes the service 'spanish-responder', as
-# error: as spanish_responder does; give one of them another
+"""Two names are one as DNS has them: in lower case, with '-' between the words.
+
+error: SpanishResponder: this name becomes the service 'spanish-responder', as spanish_responder
+  does; give one of them another with .options(name=...)
+"""
+
 from meshgen import serve
 
 

@@ -1,9 +1,18 @@
-# error: Bare: env_vars of its runtime_env has '1X', which no environment can hold
-# error: Bare: env_vars of its runtime_env has MESHGEN_CERTS, which the mesh sets itself
-# error: Bare: pip of its runtime_env: './wheels/x.whl' cannot be installed in an image
-# error: Remote: working_dir of its runtime_env is 'https://example.com/code.zip', which is not in
-# error: Missing: working_dir of its runtime_env is 'nowhere', but
-# error: Outside: working_dir of its runtime_env is '..', which is not in
+"""Much is wrong with what the images would have in them; all of it is told at once.
+
+error: Bare: env_vars of its runtime_env has '1X', which no environment can hold
+error: Bare: env_vars of its runtime_env has MESHGEN_CERTS, which the mesh sets itself; choose
+  another name
+error: Bare: pip of its runtime_env: './wheels/x.whl' cannot be installed in an image, which has the
+  application's folder and a package index only; name a package, or a URL as `name @ https://...`
+error: Remote: working_dir of its runtime_env is 'https://example.com/code.zip', which is not in
+  tests/broken, the folder that is copied into the mesh; name a folder in there, relative to it
+error: Missing: working_dir of its runtime_env is 'nowhere', but tests/broken has no such folder
+  with files to copy; create it, or correct the name
+error: Outside: working_dir of its runtime_env is '..', which is not in tests/broken, the folder
+  that is copied into the mesh; name a folder in there, relative to it
+"""
+
 from meshgen import serve
 
 

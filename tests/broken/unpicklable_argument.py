@@ -1,4 +1,8 @@
-# error: Model: argument 'lock' (lock) cannot be pickled: cannot pickle '_thread.lock' object
+"""A lock cannot leave its process, so no replica can be given one.
+
+error: Model: argument 'lock' (lock) cannot be pickled: cannot pickle '_thread.lock' object
+"""
+
 import threading
 
 from meshgen import serve

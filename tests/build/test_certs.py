@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from meshgen.build.certs import Identity, Owner, write_certificates
+from meshgen.build.certs import Owner, write_certificates
 from meshgen.build.project import container_user
+from meshgen.edges import Identity
 from meshgen.errors import MeshError
 
-GREETER = Identity(service="greeter", uri="meshgen://hello/greeter")
-FRONT = Identity(service="front", uri="meshgen://hello/front")
+GREETER = Identity(project="hello", name="greeter")
+FRONT = Identity(project="hello", name="front")
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_a_rebuild_keeps_what_is_good_and_adds_what_is_new(tmp_path: Path, owner
 
 def test_a_certificate_of_another_name_or_mesh_is_replaced(tmp_path: Path, owner: Owner) -> None:
     """It would be refused by its peers."""
-    renamed = Identity(service="greeter", uri="meshgen://bonjour/greeter")
+    renamed = Identity(project="bonjour", name="greeter")
     old, other = tmp_path / "old", tmp_path / "other"
     write_certificates(old, [GREETER], owner)
     write_certificates(other, [GREETER], owner)

@@ -263,6 +263,16 @@ def test_buf_finds_nothing_to_complain_of(write_app: WriteApp, tmp_path: Path) -
     _buf(out, "breaking", "--against", str(before))
 
 
+def test_buf_takes_a_deployment_that_is_called_like_a_word_of_protos(
+    write_app: WriteApp, tmp_path: Path
+) -> None:
+    """Whose package cannot be called like that in every language."""
+    named = SHOP.replace("Stock.bind()", 'Stock.options(name="import").bind()')
+    assert _run(write_app(named), tmp_path / "out").exit_code == 0
+    _buf(tmp_path / "out", "lint")
+    assert (tmp_path / "out/protos/hello/import_service/v1/import_service.proto").is_file()
+
+
 def test_buf_would_notice_moved_numbers(write_app: WriteApp, tmp_path: Path) -> None:
     """Without the lock the same change breaks clients: the test above can fail."""
     before, out = tmp_path / "before", tmp_path / "out"

@@ -148,7 +148,7 @@ def test_environment_variables_and_working_folder_come_from_the_runtime_env(
 def test_every_member_has_an_identity() -> None:
     """Each service and the gateway get a certificate."""
     plan = _plan(MODEL.bind())
-    assert {identity.service: identity.uri for identity in plan.identities} == {
+    assert {identity.name: identity.uri for identity in plan.identities} == {
         "model": "meshgen://word-shop/model",
         "gateway": "meshgen://word-shop/gateway",
     }

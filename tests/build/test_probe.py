@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -12,12 +13,14 @@ from collections.abc import Iterator
 from concurrent import futures
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from meshgen.build.resources import resource as resource_folder
+from tests.tlscerts import for_localhost
 
 PROBE = resource_folder("docker") / "probe.py"
 CPU_MS = 60.0
@@ -128,6 +131,33 @@ def http_port() -> Iterator[int]:
 def test_http_is_healthy_where_it_answers_2xx(http_port: int) -> None:
     """The gateway's probe."""
     assert _probe(f"http://127.0.0.1:{http_port}/-/healthz") == Ran(0, "")
+
+
+@pytest.fixture
+def https_port(tmp_path: Path) -> Iterator[int]:
+    """The same with a certificate that no probe knows."""
+    certificates = for_localhost(tmp_path / "certs")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.cert, certificates.key)
+    with HTTPServer(("127.0.0.1", 0), _Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_https_is_healthy_whatever_its_certificate_says(https_port: int) -> None:
+    """It is a user's, with a user's name."""
+    assert _probe(f"https://127.0.0.1:{https_port}/-/healthz") == Ran(0, "")
+    assert "503" in _probe(f"https://127.0.0.1:{https_port}/").sentence
+
+
+def test_plain_text_at_an_https_probe_is_unhealthy(http_port: int) -> None:
+    """In a sentence."""
+    ran = _probe(f"https://127.0.0.1:{http_port}/-/healthz")
+    assert ran.status == 1 and "is not healthy" in ran.sentence
 
 
 def test_http_is_unhealthy_where_it_answers_anything_else(http_port: int) -> None:

@@ -215,7 +215,7 @@ def test_a_strict_umask_does_not_close_the_mesh_to_its_containers(
     finally:
         os.umask(before)
     closed = [path.name for path in [out, *out.rglob("*")] if not path.stat().st_mode & 0o004]
-    assert sorted({*closed}) == ["ca.key", "key.pem"]
+    assert sorted({*closed}) == ["ca.key", "key.pem", "tokens"]
 
 
 def test_a_link_to_the_output_folder_stays_a_link(write_app: WriteApp, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_replica_that_ends_is_started_again(compose: Any) -> None:
         assert (service["restart"], service["stop_signal"]) == ("always", "SIGTERM")
 
 
-def test_only_the_gateway_is_published_and_only_to_this_machine(compose: Any) -> None:
+def test_only_the_gateway_is_published_and_by_default_to_this_machine(compose: Any) -> None:
     """Pickles are not for outsiders, and a port per service would break scaling."""
     published = {
         name: service["ports"]
@@ -97,7 +97,10 @@ def test_only_the_gateway_is_published_and_only_to_this_machine(compose: Any) ->
         if "ports" in service
     }
     assert published == {
-        "gateway": ["127.0.0.1:${HTTP_PORT:-8000}:8000", "127.0.0.1:${GRPC_PORT:-9000}:9000"]
+        "gateway": [
+            "${BIND:-127.0.0.1}:${HTTP_PORT:-8000}:8000",
+            "${BIND:-127.0.0.1}:${GRPC_PORT:-9000}:9000",
+        ]
     }
 
 
@@ -125,7 +128,7 @@ def test_a_service_gets_its_own_key_and_no_other(compose: Any) -> None:
             "ca.pem": "mesh-ca",
             "cert.pem": f"{name}-cert",
             "key.pem": f"{name}-key",
-        }
+        } | ({"tokens": "gateway-tokens"} if name == "gateway" else {})
         assert compose["secrets"][f"{name}-key"] == {"file": f"./certs/{name}/key.pem"}
     assert "ca.key" not in str(compose)
 

@@ -40,7 +40,7 @@ def test_an_application_that_declares_tasks_gets_the_service(write_app: WriteApp
     assert set(services["spanish"]["depends_on"]) == {"meshgen-tasks"}
     assert set(services["hello"]["depends_on"]) == {"meshgen-tasks", "spanish"}
     assert "ports" not in tasks
-    assert built.plan.services[0].uri == "meshgen://hello/meshgen-tasks"
+    assert "meshgen://hello/meshgen-tasks" in [each.uri for each in built.plan.identities]
 
 
 def test_the_mesh_knows_it_by_its_name(write_app: WriteApp) -> None:

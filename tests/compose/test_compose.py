@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from meshgen.build.certs import Identity, write_certificates
+from meshgen.build.certs import write_certificates
 from meshgen.build.project import container_user
+from meshgen.edges import Identity
 from tests.compose.load import Load
 from tests.compose.mesh import ComposeMesh, run
 from tests.conftest import StartMesh
 
-pytestmark = [pytest.mark.containers, pytest.mark.slow]
+pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.alone]
 
 APP = Path(__file__).parent.parent / "apps" / "replicas" / "app.py"
 DORA = {"name": "Dora"}
@@ -51,7 +52,7 @@ def test_only_a_peer_with_a_certificate_of_this_mesh_is_let_in(
     mesh: ComposeMesh, tmp_path: Path
 ) -> None:
     """Plain text, no certificate and another mesh's certificate are refused; a member is not."""
-    identity = Identity(service="gateway", uri="meshgen://other/gateway")
+    identity = Identity(project="other", name="gateway")
     write_certificates(tmp_path / "other", [identity], container_user())
     ours, other = mesh.folder / "certs", tmp_path / "other"
     ca = (ours / "ca.pem").read_text()

@@ -20,7 +20,11 @@ from meshgen.types import new_id
 from tests.apps.faults.app import app, build
 from tests.faults.arena import COUNT, Arena, Processes
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.slow,
+    pytest.mark.alone,
+]
 
 # What a replica of these has to finish what runs.
 _GRACE = 0.5

@@ -16,12 +16,16 @@ from meshgen.testing import run_app
 from tests.apps.faults.app import app
 from tests.faults.arena import SITUATIONS, Arena, Fault, Member, Processes, Situation, suffer
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.slow,
+    pytest.mark.alone,
+]
 
 # How long a slow replica runs, and how long it does not, by turns.
 _FLICKER = 0.1
 # Longer than it takes to find a replica that is not there any more.
-_BLOCK = 6.0
+_BLOCK = 5.5
 
 
 @asynccontextmanager
@@ -81,7 +85,7 @@ async def blocked(arena: Arena, victim: Member) -> AsyncIterator[None]:
 FAULTS = [
     Fault(name="down", strike=down, seconds=5, restarts=True),
     Fault(name="killed", strike=killed, seconds=1, loses=True, restarts=True),
-    Fault(name="paused", strike=paused, seconds=6, loses=True),
+    Fault(name="paused", strike=paused, seconds=5, loses=True),
     Fault(name="slow", strike=slow, seconds=10),
     Fault(name="blocked", strike=blocked, seconds=_BLOCK + 4),
 ]

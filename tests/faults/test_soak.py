@@ -1,4 +1,4 @@
-"""A hundred callers for two and a half minutes, while replicas are killed and scaled."""
+"""A hundred callers for more than two minutes, while replicas are killed and scaled."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pytest
 from benchmarks.soakreport import SoakReport
 
 ROOT = Path(__file__).parent.parent.parent
-# The whole soak may take three minutes; the second one is what its end is compared with.
-_SECONDS, _AT_MOST = 150, 180
+# The whole soak may take three minutes; its end is compared with the second one.
+_SECONDS, _AT_MOST = 130, 180
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_soak_keeps_every_promise(tmp_path: Path) -> None:
     """No wrong answer, no hang, no idempotent call lost; memory, tasks and sockets as before."""
     results = tmp_path / "soak.json"

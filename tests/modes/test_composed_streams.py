@@ -143,6 +143,7 @@ async def test_the_producers_error_comes_after_the_items_before_it(
     assert error == f"LookupError: after {count}"
 
 
+@pytest.mark.alone
 async def test_a_slow_reader_holds_the_producer_back(
     source: DeploymentHandle, sink: DeploymentHandle
 ) -> None:

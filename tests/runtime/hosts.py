@@ -103,6 +103,7 @@ async def in_mesh(**options: Any) -> AsyncIterator[tuple[LinkHost, Replica, Work
     """The same in a mesh, where the replica finds itself at `0`."""
     async with run_here(Worker, **options) as mesh:
         (replica,) = mesh.replicas
+        replica.last_questions = 0.01
         async with LinkHost(replica) as host:
             await host.receive([hello()])
             yield host, replica, replica.context.servable_object

@@ -14,7 +14,7 @@ from meshgen import serve
 from meshgen.arguments import Arguments
 from meshgen.graph import build_graph
 from meshgen.runtime.caller import MeshCaller
-from meshgen.runtime.channel import Certificates
+from meshgen.runtime.certificates import CertificateSource
 from meshgen.runtime.meshfile import MeshFile
 from meshgen.runtime.network import GrpcNetwork, MemoryNetwork, Network
 from meshgen.runtime.replica import Replica
@@ -112,6 +112,7 @@ async def lone_replica(target: Any, **options: Any) -> AsyncIterator[Replica]:
     """One replica without any way to it but its methods."""
     async with mesh_caller(MemoryNetwork()) as caller:
         replica = await started(spec_of(target, **options), caller)
+        replica.last_questions = 0.01
         try:
             yield replica
         finally:
@@ -154,8 +155,8 @@ async def run_here(
 async def over_tcp(
     replica: Replica,
     *,
-    server: Certificates | None = None,
-    client: Certificates | None = None,
+    server: CertificateSource | None = None,
+    client: CertificateSource | None = None,
 ) -> AsyncIterator[Mesh]:
     """A replica at a free port of the loopback interface, and a caller that knows it by DNS."""
     async with serving(replica, "127.0.0.1:0", server) as address:

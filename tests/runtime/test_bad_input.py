@@ -216,6 +216,7 @@ async def test_who_speaks_another_protocol_is_cut_off(said: bytes) -> None:
         writer.close()
 
 
+@pytest.mark.slow
 async def test_who_connects_and_says_nothing_is_cut_off() -> None:
     """A half-open connection ends like any that does not answer a ping."""
     async with served() as at:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from meshgen.runtime.budget import Budget
 
 
@@ -44,3 +47,20 @@ def test_a_long_bad_time_is_no_debt() -> None:
     budget = _spent(1000)
     budget.earn(51)
     assert budget.allows
+
+
+@settings(deadline=None)
+@given(events=st.lists(st.one_of(st.none(), st.integers(0, 30)), max_size=200))
+def test_repeats_are_a_share_of_the_answers(events: list[int | None]) -> None:
+    """Four failures, and one for each ten answers; a long good time is no credit."""
+    budget = Budget()
+    answers = repeats = 0
+    for event in events:
+        if event is None:
+            budget.spend()
+            repeats += budget.allows
+        else:
+            budget.earn(event)
+            answers += event
+        assert 0 <= vars(budget)["_tokens"] <= 10
+        assert repeats < 5 + answers / 10

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -14,21 +13,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from meshgen.errors import (
-    DeadlineError,
-    ObjectLostError,
-    ReplicaLostError,
-    RequestCancelledError,
-)
-from meshgen.objectref import ObjectRef
 from meshgen.runtime.bulk import INLINE_LIMIT, KEEP_SECONDS
 from meshgen.runtime.replica import Replica
 from meshgen.serve.handle import DeploymentHandle
-from meshgen.serve.response import DeploymentResponse, DeploymentResponseGenerator
 from tests.runtime.gated import GatedNetwork, GatedPeer
+from tests.runtime.history import History
+from tests.runtime.leftovers import leftovers
+from tests.runtime.madecalls import Made
 from tests.runtime.quickloop import QuickLoop
 from tests.runtime.replicas import mesh_caller, settle, spec_of, started
-from tests.runtime.stage import Board, NoValueError, Stage, number_of
+from tests.runtime.stage import Board, Stage
 
 T = TypeVar("T")
 
@@ -50,49 +44,6 @@ def _picked(pick: int, found: Sequence[T]) -> T | None:
     return found[pick % len(found)] if found else None
 
 
-@dataclass(eq=False)
-class Made:
-    """A call that the test has made."""
-
-    number: int
-    response: Any
-    # Whose failure is this call's too.
-    needs: list[int]
-    # Whether it refers to no other.
-    is_plain: bool = False
-    # Who waits for its outcome, or takes its items.
-    waiter: asyncio.Task[Any] | None = None
-    # The items that were taken, and the error after them.
-    found: list[Any] = field(default_factory=list)
-
-    @property
-    def streams(self) -> bool:
-        """Whether it is of a generator."""
-        return isinstance(self.response, DeploymentResponseGenerator)
-
-    def wait(self) -> asyncio.Task[Any]:
-        """Have somebody wait."""
-        if self.waiter is None:
-            work = self._items() if self.streams else _outcome(self.response)
-            self.waiter = asyncio.get_running_loop().create_task(work)
-        return self.waiter
-
-    async def _items(self) -> list[Any]:
-        try:
-            async for item in self.response:
-                self.found.append(number_of(item))
-        except Exception as exc:
-            self.found.append(exc)
-        return self.found
-
-
-async def _outcome(response: DeploymentResponse[Any]) -> Any:
-    try:
-        return await response
-    except Exception as exc:
-        return exc
-
-
 class MeshOfGates(RuleBasedStateMachine):
     """Callers, links, replicas and code, each of which goes on when the test says so."""
 
@@ -101,10 +52,6 @@ class MeshOfGates(RuleBasedStateMachine):
         self.may_lose = False
         self.runner = asyncio.Runner(loop_factory=QuickLoop)
         self.made: list[Made] = []
-        # Of all calls, also of those that the test has forgotten.
-        self.needs: dict[int, list[int]] = {}
-        self.cancelled: set[int] = set()
-        self.expired: set[int] = set()
         self.replicas: list[Replica] = []
         self.leaving: list[asyncio.Task[None]] = []
 
@@ -117,6 +64,7 @@ class MeshOfGates(RuleBasedStateMachine):
         self.caller = mesh_caller(self.network, self.spec.stub)
         self.handle = DeploymentHandle(self.spec.stub, caller=self.caller)
         self.board = Stage.board = Board(self.handle)
+        self.history = History(board=self.board, may_lose=self.may_lose)
         await self._add_replica()
 
     async def _add_replica(self) -> None:
@@ -159,7 +107,7 @@ class MeshOfGates(RuleBasedStateMachine):
 
     def _add(self, made: Made) -> None:
         self.made.append(made)
-        self.needs[made.number] = made.needs
+        self.history.needs[made.number] = made.needs
 
     @rule(takes=PICKS)
     def call_a_generator(self, takes: list[int]) -> None:
@@ -206,7 +154,7 @@ class MeshOfGates(RuleBasedStateMachine):
     def cancel(self, pick: int) -> None:
         """The caller has no interest any more."""
         made = self.made[pick % len(self.made)]
-        self.cancelled.add(made.number)
+        self.history.cancelled.add(made.number)
 
         async def act() -> None:
             made.response.cancel()
@@ -219,7 +167,7 @@ class MeshOfGates(RuleBasedStateMachine):
         """The last one who waits gives up the call."""
         waited_for = [made for made in self.made if made.waiter]
         made = waited_for[pick % len(waited_for)]
-        self.cancelled.add(made.number)
+        self.history.cancelled.add(made.number)
 
         async def act() -> None:
             waiter, made.waiter = made.waiter, None
@@ -236,7 +184,7 @@ class MeshOfGates(RuleBasedStateMachine):
         made = self.made[pick % len(self.made)]
         call = None if made.streams else made.response.carrier
         if call is not None:
-            self.expired.add(made.number)
+            self.history.expired.add(made.number)
 
             async def act() -> None:
                 call.expire()
@@ -319,52 +267,6 @@ class MeshOfGates(RuleBasedStateMachine):
         if hasattr(self, "spec"):
             assert all(count <= 1 for count in self.board.begun.values())
 
-    def _causes(self, number: int) -> set[int]:
-        """A call, and those whose failure is its own."""
-        found: set[int] = set()
-        todo = [number]
-        parents = {child: parent for parent, child in self.board.children.items()}
-        while todo:
-            each = todo.pop()
-            if each not in found:
-                found.add(each)
-                todo += self.needs.get(each, [])
-                todo += [parents[each]] if each in parents else []
-        return found
-
-    def _check_error(self, number: int, error: Exception) -> None:
-        """A call failed as it may."""
-        causes = self._causes(number)
-        if isinstance(error, NoValueError):
-            (cause,) = error.args
-            assert cause in causes and self.board.ends[cause] == "error"
-        elif isinstance(error, RequestCancelledError):
-            # A call whose deadline has passed is cancelled over there.
-            assert causes & (self.cancelled | self.expired)
-        elif isinstance(error, DeadlineError):
-            assert causes & self.expired
-        else:
-            assert isinstance(error, ReplicaLostError | ObjectLostError)
-            assert self.may_lose, error
-
-    def _check(self, made: Made, outcome: Any) -> None:
-        if made.streams:
-            self._check_items(made.number, outcome)
-        elif isinstance(outcome, Exception):
-            self._check_error(made.number, outcome)
-        else:
-            assert number_of(outcome) == made.number
-            assert self.board.begun[made.number] == 1
-            assert self.board.took[made.number] == made.needs
-
-    def _check_items(self, number: int, found: list[Any]) -> None:
-        produced = self.board.yielded.get(number, [])
-        if found and isinstance(found[-1], Exception):
-            self._check_error(number, found.pop())
-            assert found == produced[: len(found)]
-        else:
-            assert found == produced and self.board.ends[number] == "end"
-
     async def _finish(self) -> None:
         """Everything goes on to its end."""
         await self._add_replica()
@@ -374,9 +276,9 @@ class MeshOfGates(RuleBasedStateMachine):
             if done.done():
                 break
         for made, outcome in zip(self.made, await done, strict=True):
-            self._check(made, outcome)
+            self.history.check(made, outcome)
             if isinstance(outcome, list) and not made.streams:
-                await self._check_given(made.number, outcome[1])
+                await self.history.check_given(made.number, outcome[1])
 
     def _let_all_go_on(self) -> None:
         for peer in self.network.peers:
@@ -384,38 +286,6 @@ class MeshOfGates(RuleBasedStateMachine):
                 gate.open()
         for number in self.board.running:
             self.board.give_word(number, "end")
-
-    async def _check_given(self, number: int, given: ObjectRef[Any]) -> None:
-        child = self.board.children[number]
-        try:
-            assert number_of(await given) == child
-        except Exception as exc:
-            self._check_error(child, exc)
-
-    def leftovers(self) -> list[str]:
-        """What is still open or kept somewhere."""
-        counts = {"leaving": len(self.network.leaving)}
-        counts |= dict(pair for replica in self.replicas for pair in self._kept_by(replica))
-        for index, peer in enumerate(self.network.peers):
-            open_there = 0 if peer.closed else peer.in_flight + peer.beside
-            link = f"link {index} to {peer.address}: "
-            counts[link + "open"] = open_there + len(peer.session.calls)
-            counts[link + "held"] = peer.held
-            counts[link + "waiting"] = len(peer.session.waiting)
-        for router in vars(self.caller)["_routers"].values():
-            counts["queued"] = len(vars(router)["_queue"])
-        return [f"{what} {count}" for what, count in counts.items() if count]
-
-    def _kept_by(self, replica: Replica) -> Iterator[tuple[str, int]]:
-        busy, name = replica.occupancy, f"replica {replica.replica_id}: "
-        yield name + "ongoing", busy.ongoing
-        yield name + "wanted", busy.wanted
-        yield name + "handing out", busy.handing_out
-        yield name + "streams", len(replica.streams)
-        yield name + "results", len(replica.results)
-        yield name + "uploads", len(replica.uploads)
-        if replica.replica_id not in self.network.leaving:  # it forgets nothing before it is gone
-            yield name + "values", len(replica.values)
 
     def teardown(self) -> None:
         """All that is left ends, as it must; then nothing is left."""
@@ -434,7 +304,7 @@ class MeshOfGates(RuleBasedStateMachine):
             # There may be calls that the test has forgotten.
             self._let_all_go_on()
             self.board.kept.clear()
-            if not (found := self.leftovers()):
+            if not (found := leftovers(self.network, self.replicas, self.caller)):
                 break
             assert count < 120, found
             if count in (20, 60):  # what an exception's traceback holds
@@ -463,11 +333,11 @@ async def _moments() -> AsyncIterator[int]:
 
 
 TestMeshOfGates = MeshOfGates.TestCase
-TestMeshOfGates.settings = settings(deadline=None, max_examples=150, stateful_step_count=40)
+TestMeshOfGates.settings = settings(deadline=None, max_examples=40, stateful_step_count=40)
 
 
 @pytest.mark.slow
 class TestMeshOfGatesForLong(MeshOfGates.TestCase):  # type: ignore[misc, valid-type]
-    """The same, for a minute."""
+    """The same, for a while."""
 
-    settings = settings(deadline=None, max_examples=1500, stateful_step_count=60)
+    settings = settings(deadline=None, max_examples=400, stateful_step_count=60)

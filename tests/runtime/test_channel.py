@@ -13,7 +13,8 @@ import grpc.aio
 import numpy as np
 import pytest
 
-from meshgen.build.certs import Identity, Owner, write_certificates
+from meshgen.build.certs import Owner, write_certificates
+from meshgen.edges import Identity
 from meshgen.errors import (
     BackPressureError,
     DeadlineError,
@@ -23,7 +24,8 @@ from meshgen.errors import (
     RequestCancelledError,
     UnavailableError,
 )
-from meshgen.runtime.channel import Certificates, translate_rpc_errors
+from meshgen.runtime.certificates import Certificates
+from meshgen.runtime.channel import translate_rpc_errors
 from meshgen.runtime.link import GrpcPeer
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.server import serving
@@ -43,7 +45,7 @@ def _authority(folder: Path) -> dict[str, Certificates]:
     """A mesh's certificates by service."""
     names = ("echo", "other")
     owner = Owner(uid=os.getuid(), gid=os.getgid())
-    identities = [Identity(service=name, uri=f"meshgen://default/{name}") for name in names]
+    identities = [Identity(project="default", name=name) for name in names]
     write_certificates(folder, identities, owner)
     ca = (folder / "ca.pem").read_bytes()
     found = {}
@@ -147,13 +149,6 @@ async def test_a_plain_replica_is_not_trusted(
 ) -> None:
     """With certificates, nothing is said in the clear."""
     assert await _refusal(replica, None, mesh["other"])
-
-
-def test_certificates_are_read_from_their_folder(tmp_path: Path) -> None:
-    """As secrets are mounted."""
-    for name in ("ca", "cert", "key"):
-        (tmp_path / f"{name}.pem").write_text(name)
-    assert Certificates.read(tmp_path) == Certificates(ca=b"ca", cert=b"cert", key=b"key")
 
 
 def _rpc_errors() -> Iterator[tuple[grpc.StatusCode, type[MeshError]]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from meshgen.listener import bind
@@ -72,6 +73,7 @@ async def test_an_unhealthy_replica_leaves_as_one_that_is_told_to(tmp_path: Path
     assert "default/Sick#0 is unhealthy and ends, to be started again" in err
 
 
+@pytest.mark.slow
 async def test_a_replica_whose_loop_never_turns_again_ends_all_the_same(tmp_path: Path) -> None:
     """Its line is named, and no drain is waited for longer than it may take."""
     with service(workers.Sick, **QUICK, graceful_shutdown_timeout_s=0.1) as process:

@@ -442,7 +442,7 @@ async def test_a_body_over_the_limit_is_refused_while_it_arrives() -> None:
 
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
     with pytest.raises(RefusedError, match="must not exceed 100 bytes") as caught:
-        await Exchange(scope, receive, send).read("", max_body=100)
+        await Exchange(scope, receive, send, max_body=100).read("")
     assert caught.value.status == 413
 
 

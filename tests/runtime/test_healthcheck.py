@@ -122,6 +122,7 @@ async def test_a_blocked_loop_is_given_up_by_name() -> None:
         pass
 
     checked = _Checked(fine, timeout=0.05)
+    checked.check.loop_seconds = 0.1
     with checked.check:
         await asyncio.sleep(0)
         assert checked.given_up.wait(20)  # this blocks the loop

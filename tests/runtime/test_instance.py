@@ -410,7 +410,7 @@ async def test_a_constructor_may_be_async() -> None:
     """It is awaited before the first call."""
 
     class Slow:
-        async def __init__(self, x: int) -> None:  # type: ignore[misc]
+        async def __init__(self, x: int = 0) -> None:  # type: ignore[misc]
             await asyncio.sleep(0)
             self.x = x
 

@@ -561,10 +561,10 @@ async def test_nothing_is_left_after_thousands_of_calls(over: Over) -> None:
     rng = random.Random(7)
     async with run_here(_Mixed, over=over, replicas=2, max_ongoing_requests=8) as mesh:
         for replica in mesh.replicas:
-            replica.uploads.keep_seconds = replica.results.keep_seconds = 3.0
+            replica.uploads.keep_seconds = replica.results.keep_seconds = 1.0
         await _soak(mesh, rng, 200)
         tasks = len(asyncio.all_tasks())
-        await _soak(mesh, rng, 3000)
+        await _soak(mesh, rng, 1500)
         await until(lambda: len(asyncio.all_tasks()) <= tasks)
         names = [thread.name for thread in threading.enumerate()]
         assert sum(name.startswith("_Mixed") for name in names) <= 16

@@ -13,6 +13,9 @@ import pytest
 
 from meshgen.runtime.loopwatch import LoopWatch, blocked_for, place_of
 
+# What counts as blocked here.
+_QUICK = 0.2
+
 
 class _Heard(logging.Handler):
     """What meshgen's logger was told; `any` is set by the first warning."""
@@ -48,27 +51,27 @@ def _block(until: threading.Event, seconds: float = 10.0) -> int:
 
 async def test_the_line_that_blocks_the_loop_is_named() -> None:
     """The innermost one of the user's, not that of the library that it waits in; with advice."""
-    with _hearing() as heard, LoopWatch("default/Slow#0"):
+    with _hearing() as heard, LoopWatch("default/Slow#0", blocked_seconds=_QUICK):
         line = _block(heard.any)
     (text,) = heard.texts
     assert f"{__file__}:{line} in _block: until.wait(seconds)" in text
-    assert text.startswith("default/Slow#0: the event loop has been blocked for 1.")
+    assert text.startswith("default/Slow#0: the event loop has been blocked for 0.")
     assert "plain `def`" in text and "asyncio.to_thread" in text
 
 
 async def test_a_place_is_told_once() -> None:
     """However often it blocks, and for however long."""
-    with _hearing() as heard, LoopWatch("default/Slow#0"):
+    with _hearing() as heard, LoopWatch("default/Slow#0", blocked_seconds=_QUICK):
         _block(heard.any)
         await asyncio.sleep(0)
-        _block(threading.Event(), 2.0)
+        _block(threading.Event(), 4 * _QUICK)
     assert len(heard.texts) == 1
 
 
 async def test_a_loop_that_turns_is_not_told() -> None:
     """Nor one that waits, however long."""
-    with _hearing() as heard, LoopWatch("default/Quick#0"):
-        await asyncio.to_thread(heard.any.wait, 2.0)
+    with _hearing() as heard, LoopWatch("default/Quick#0", blocked_seconds=_QUICK):
+        await asyncio.to_thread(heard.any.wait, 4 * _QUICK)
     assert heard.texts == []
 
 
@@ -80,7 +83,7 @@ def test_who_is_late_itself_cannot_tell(looks: list[float], seconds: float) -> N
     """A process that was stopped, or a machine too slow for the watch, proves nothing."""
     blocked = 0.0
     for took in looks:
-        blocked = blocked_for(blocked, took)
+        blocked = blocked_for(blocked, took, 0.25)
     assert blocked == seconds
 
 

@@ -35,6 +35,7 @@ async def test_the_figures_are_those_of_the_moment() -> None:
             async with asyncio.timeout(10):
                 await replica.context.servable_object.began.wait()
             text = await asyncio.to_thread(_read, port)
+            replica.values.release("one")
         response.cancel()
     labels = f'application="{replica.stub.id.app}",deployment="{replica.stub.id.name}"'
     assert f'meshgen_stored_values{{{labels},replica="0"}} 1.0' in text

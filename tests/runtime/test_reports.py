@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 from meshgen.runtime.reports import Reports, reporting
@@ -73,10 +73,14 @@ class Gate:
         return 1
 
 
+def _quickly(mesh: Mesh, reports: Reports) -> AbstractAsyncContextManager[None]:
+    return reporting(mesh.replicas[0], reports, period=0.05)
+
+
 @asynccontextmanager
 async def _reported() -> AsyncIterator[tuple[Mesh, Any]]:
     with _pipe() as (reports, lines):
-        async with run_here(Gate) as mesh, reporting(mesh.replicas[0], reports):
+        async with run_here(Gate) as mesh, _quickly(mesh, reports):
             yield mesh, lines
 
 
@@ -111,7 +115,7 @@ async def test_who_does_not_read_stops_nobody() -> None:
                 os.write(reports_fd, b'{"ongoing": 99}\n')
         except BlockingIOError:
             os.set_blocking(reports_fd, True)
-        async with run_here(Gate) as mesh, reporting(mesh.replicas[0], reports):
+        async with run_here(Gate) as mesh, _quickly(mesh, reports):
             call = mesh.handle.wait.remote()
             assert await mesh.handle.quick.remote() == 1
             told = {"ongoing": 99}

@@ -73,5 +73,5 @@ async def test_a_template_may_have_the_services_name_in_it() -> None:
 @pytest.mark.parametrize("template", ["", "dns:cart", "dns:cart:port", "http://cart:1", "dns::1"])
 def test_any_other_template_is_refused(template: str) -> None:
     """The message says what was expected."""
-    with pytest.raises(OptionError, match="expected unix:FOLDER or dns:HOST:PORT"):
+    with pytest.raises(OptionError, match="expected unix:FOLDER, dns:HOST:PORT or compose"):
         make_resolver(template, STUB)

@@ -306,6 +306,6 @@ TestLinkOfFrames.settings = settings(deadline=None, max_examples=100, stateful_s
 
 @pytest.mark.slow
 class TestLinkOfFramesForLong(LinkOfFrames.TestCase):  # type: ignore[misc, valid-type]
-    """The same, for a minute."""
+    """The same, for a while."""
 
-    settings = settings(deadline=None, max_examples=2000, stateful_step_count=100)
+    settings = settings(deadline=None, max_examples=600, stateful_step_count=100)

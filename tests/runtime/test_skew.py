@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from meshgen import __version__
 from meshgen.errors import ProtocolError, SignatureError
-from meshgen.runtime.network import GrpcNetwork, MemoryNetwork
+from meshgen.runtime.network import GrpcNetwork, MemoryNetwork, MemoryPeer
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.skew import check_methods, fits, methods_text
 from meshgen.serve.handle import DeploymentHandle
@@ -236,5 +236,16 @@ async def test_over_a_wire_the_reason_arrives() -> None:
         assert "test (meshgen 0.1.0) knows default/Adder.add(x, y), but default/Adder#0" in (
             peer.failure
         )
-        assert peer.session.state == pb.State()
+        assert peer.session.state == pb.State() and peer.is_unfit
+        await peer.close()
+
+
+async def test_within_a_process_it_arrives_too() -> None:
+    """A peer that does not fit is hardly tried again, whatever carries its messages."""
+    async with lone_replica(_New, name="Adder") as replica:
+        stub = spec_of(_Old, name="Adder").stub
+        peer = MemoryPeer("0", lambda _: None, replica, stub)
+        peer.start()
+        await until(lambda: peer.closed)
+        assert "knows default/Adder.add(x, y)" in peer.failure and peer.is_unfit
         await peer.close()

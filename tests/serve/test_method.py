@@ -101,7 +101,7 @@ def test_a_function_deployment_promises_too() -> None:
     def shout(text: str) -> str:
         return text.upper()
 
-    stub = build_graph(shout.bind("x")).ingress.stub
+    stub = build_graph(shout.bind()).ingress.stub
     assert stub.method("__call__").idempotent
 
 

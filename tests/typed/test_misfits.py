@@ -71,7 +71,7 @@ class _Sum(TypedDict):
         (list[list[int]], [[1], [2, "3"]], "result[1][1]: expected an int"),
         (int | str, 1.5, "expected one of int_value, string_value, got float 1.5"),
         (int | list[int], [1, "2"], "result.int_list[1]: expected an int"),
-        (Any, object(), "is nothing that JSON can hold; give its method a hint"),
+        (Any, ..., "is nothing that JSON can hold; give its method a hint"),
         (Any, {"a": [1, float("nan")]}, "result['a'][1]: nan is nothing that JSON can hold"),
         (Any, 2**53 + 1, "is beyond 2**53, up to which a Value is exact"),
         (Any, {1: 2}, "expected a str as key, got int 1"),
@@ -130,6 +130,8 @@ def test_what_a_class_itself_refuses_is_told_with_its_reason() -> None:
         (np.ndarray, {"dtype": "object"}, "'object' is no dtype that a Tensor can have"),
         (np.ndarray, {"dtype": "float32", "shape": [2], "data": b"1234"}, "4 bytes are no float32"),
         (np.ndarray, {"dtype": "int8", "shape": [-1, -1], "data": b"1"}, "1 bytes are no int8"),
+        (np.ndarray, {"dtype": "int64", "shape": [0, 2**62]}, "no array can have the shape"),
+        (np.ndarray, {"dtype": "int8", "shape": [1] * 99, "data": b"1"}, "no array can have the"),
         (npt.NDArray[np.int8], {"dtype": "float32"}, "expected an array of int8"),
     ],
 )
@@ -203,6 +205,16 @@ def test_a_value_that_cannot_be_shown_is_named_by_its_type() -> None:
     """An error about a value must not fail itself."""
     assert refused(int, _Shy()) == "result: expected an int, got _Shy ..."
     assert len(refused(int, "x" * 1000)) < 120
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_value_that_no_json_can_hold_is_refused_on_its_way_in(number: float) -> None:
+    """Not only on its way out, which would be the fault of the method that gave it back."""
+    converter = echo_of(Any)
+    message = converter.request_class()
+    message.x.list_value.values.add().number_value = number
+    reason = f"{number!r} is nothing that JSON can hold; hint a float"
+    assert violations(lambda: converter.arguments(message)) == {"x": reason}
 
 
 def test_null_is_read_as_null_only() -> None:

@@ -89,7 +89,6 @@ _PATH = Path([Point(1, 2)])
         (Temperature, Temperature(None)),
         (list[Temperature], [Temperature(None), Temperature(3.0)]),
     ],
-    ids=str,
 )
 def test_a_registered_class_survives_wherever_it_is(hint: Any, value: Any) -> None:
     """As a field of its own and inside of others, as what it is converted to."""

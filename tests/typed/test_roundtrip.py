@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
+from meshgen.runtime import jsoncall
 from meshgen.typed.convert import Converter
 from meshgen.typed.hints import HintReader
 from meshgen.typed.untypable import UntypableError
@@ -190,11 +191,27 @@ def test_a_value_that_fits_its_hint_survives_json(case: tuple[Any, Any]) -> None
 
 
 @_quick
-@given(
-    st.sampled_from(["bool", "i1", "u2", "<i8", ">i4", "f2", "f4", ">f8", "c8", "c16"]).flatmap(
-        lambda dtype: st_numpy.arrays(dtype, st_numpy.array_shapes(min_dims=0, min_side=0))
-    )
+@given(_FITTING)
+def test_a_value_that_fits_its_hint_survives_http(case: tuple[Any, Any]) -> None:
+    """As an argument and as a result, as the gateway reads and writes them; of the same type."""
+    hint, value = case
+    converter = _echo(hint)
+    sent = jsoncall._json(converter.request((value,)))
+    read = jsoncall._parse(converter.request_class, sent.encode())
+    _, arguments = converter.arguments(converter.request_class.FromString(read))
+    told = json_format.Parse(jsoncall._json(converter.response(value)), converter.response_class())
+    for arrived in (arguments["x"], converter.result(told)):
+        assert arrived == value
+        assert type(arrived) is type(value) or hint is Any or isinstance(value, bool | int | float)
+
+
+_ARRAYS = st.sampled_from("bool i1 u2 <i8 >i4 f2 f4 >f8 c8 c16".split()).flatmap(
+    lambda dtype: st_numpy.arrays(dtype, st_numpy.array_shapes(min_dims=0, min_side=0))
 )
+
+
+@_quick
+@given(_ARRAYS)
 def test_an_array_survives_the_wire(array: np.ndarray[Any, Any]) -> None:
     """Values, shape and dtype, but for the byte order; without a copy, and so read-only."""
     arrived = there(_echo(np.ndarray), array)
@@ -202,3 +219,14 @@ def test_an_array_survives_the_wire(array: np.ndarray[Any, Any]) -> None:
     assert arrived.dtype == array.dtype.newbyteorder("<")
     assert np.array_equal(arrived, array, equal_nan=array.dtype.kind in "fc")
     assert not arrived.flags.writeable
+
+
+@_quick
+@given(_ARRAYS)
+def test_an_array_survives_json(array: np.ndarray[Any, Any]) -> None:
+    """Its bytes are base64 there."""
+    converter = _echo(np.ndarray)
+    text = json_format.MessageToJson(converter.response(array))
+    arrived = converter.result(json_format.Parse(text, converter.response_class()))
+    assert arrived.shape == array.shape
+    assert np.array_equal(arrived, array, equal_nan=array.dtype.kind in "fc")

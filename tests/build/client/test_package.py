@@ -221,11 +221,11 @@ def test_nothing_is_written_where_nothing_can_be_called(tmp_path: Path) -> None:
 def test_odd_names_can_be_imported(odd: Built, tmp_path: Path) -> None:
     """And are still there, under names that Python can have."""
     code = (
-        "import odd_client; from odd_client import odd, close_, import_\n"
+        "import odd_client; from odd_client import odd, close_, import_service\n"
         "print([member.name for member in odd.Weird], odd.Keys.__annotations__.keys(),"
         " odd.OddClient_, odd.Unset(), odd.HttpCode2.__doc__)\n"
         "client = odd_client.OddClient('localhost:1')\n"
-        "client.close_; client.import_; client.close()"
+        "client.close_; client.import_service; client.close()"
     )
     found = _run(sys.executable, "-c", code, cwd=tmp_path, path=client_folder(odd))
     assert "['a_b', 'class_']" in found and "dict_keys(['from', 'a-b'])" in found

@@ -9,8 +9,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from meshgen.build.certs import Identity, Owner, write_certificates
+from meshgen.build.certs import Owner, write_certificates
 from meshgen.build.project import Built
+from meshgen.edges import Identity
 from tests.build.client.apps import serving
 from tests.build.client.conftest import Service
 
@@ -20,7 +21,7 @@ def certs(tmp_path: Path) -> Path:
     """An authority, and what it issued for this machine."""
     write_certificates(
         tmp_path / "certs",
-        [Identity(service="localhost", uri="meshgen://test/localhost")],
+        [Identity(project="test", name="localhost")],
         Owner(uid=os.getuid(), gid=os.getgid()),
     )
     return tmp_path / "certs"

@@ -11,6 +11,7 @@ import grpc.aio  # type: ignore[import-untyped, import-not-found, unused-ignore]
 from ._methods import Metadata, Method, Settings
 
 T = TypeVar("T")
+_EOF = vars(grpc.aio)["EOF"]  # pyright's stubs of gRPC do not have it
 
 
 class AsyncStream(AsyncIterator[T], Generic[T]):
@@ -22,7 +23,7 @@ class AsyncStream(AsyncIterator[T], Generic[T]):
 
     async def __anext__(self) -> T:
         message = await self._call.read()
-        if message is grpc.aio.EOF:
+        if message is _EOF:
             raise StopAsyncIteration
         return self._method.read(message)
 
