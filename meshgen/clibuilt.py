@@ -178,11 +178,11 @@ def connect(out: Path, cert: Path, resolver: str | None, command: tuple[str, ...
     """
     from meshgen.build.builtmesh import built_mesh
     from meshgen.connection import environment
+    from meshgen.deploy.containers import running_project
 
     with plain_errors():
-        mesh = built_mesh(out)
-        project = os.environ.get("COMPOSE_PROJECT_NAME") or mesh.project
-        template = resolver or f"compose:{project}/{{service}}:50051"
+        built_mesh(out)
+        template = resolver or f"compose:{running_project(out)}/{{service}}:50051"
         variables = environment(out / "mesh.json", cert, template)
         try:
             os.execvpe(command[0], command, {**os.environ, **variables})

@@ -121,7 +121,8 @@ def test_a_program_that_is_not_there_is_named(built: Path, tmp_path: Path) -> No
     """With what was expected."""
     for name in ("ca", "cert", "key"):
         (tmp_path / f"{name}.pem").touch()
-    ran = _meshgen("connect", built, "--cert", tmp_path, "--", "no-such-program")
+    elsewhere = ("--resolver", "dns:{service}:50051")
+    ran = _meshgen("connect", built, "--cert", tmp_path, *elsewhere, "--", "no-such-program")
     assert ran.exit_code == 2
     assert "no-such-program cannot be run: No such file or directory" in ran.stderr
 
@@ -129,6 +130,14 @@ def test_a_program_that_is_not_there_is_named(built: Path, tmp_path: Path) -> No
 def test_a_program_does_not_start_without_a_whole_certificate(built: Path, tmp_path: Path) -> None:
     """The sentence says which file is missing."""
     (tmp_path / "ca.pem").touch()
-    ran = _meshgen("connect", built, "--cert", tmp_path, "--", "python", "-c", "0")
+    elsewhere = ("--resolver", "dns:{service}:50051")
+    ran = _meshgen("connect", built, "--cert", tmp_path, *elsewhere, "--", "python", "-c", "0")
     assert ran.exit_code == 2
     assert "has no cert.pem: name a folder that meshgen certs issue has written" in ran.stderr
+
+
+def test_a_program_does_not_wait_for_a_mesh_that_does_not_run(built: Path, tmp_path: Path) -> None:
+    """It is not started; the sentence says how the mesh is, and what to do for one elsewhere."""
+    ran = _meshgen("connect", built, "--cert", tmp_path, "--", "python", "-c", "0")
+    assert ran.exit_code == 2
+    assert f"docker compose up -d --wait in {built} starts it; for a mesh elsewhere" in ran.stderr
