@@ -23,7 +23,8 @@ from meshgen.runtime.network import GrpcNetwork
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.server import serving
 from meshgen.serve.handle import DeploymentHandle
-from meshgen.spec import MeshSpec, ServiceSpec, app_spec, service_specs, write_mesh
+from meshgen.spec import MeshSpec, ServiceSpec, app_spec, service_specs
+from meshgen.specfiles import write_mesh
 
 _GRAPH = build_graph(echo_deployment.bind(), app="tls")
 _STUB = _GRAPH.ingress.stub

@@ -21,8 +21,8 @@ _LAYERS: list[set[str]] = [
     {"types"},
     {"stub", "items", "reply", "naming", "loopmail", "loopthread", "listener"}
     | {"edgelimits", "tokenfile", "tlsfiles"},
-    {"serve", "graph", "spec", "edges", "arguments", "settings", "compat", "raybridge", "tasks"}
-    | {"objectref", "objects", "objectrefgenerator", "passedstream"},
+    {"serve", "graph", "spec", "specfiles", "edges", "arguments", "settings", "compat", "raybridge"}
+    | {"tasks", "objectref", "objects", "objectrefgenerator", "passedstream"},
     {"typed"},
     {"runtime", "build"},
     {"deploy"},

@@ -8,7 +8,7 @@ from pathlib import Path
 from meshgen.build.output import MANIFEST
 from meshgen.errors import TargetError
 from meshgen.naming import ServiceName
-from meshgen.spec import read_mesh
+from meshgen.specfiles import read_mesh
 from meshgen.tasks.home import APP
 
 

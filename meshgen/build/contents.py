@@ -23,17 +23,8 @@ from meshgen.build.resources import resource
 from meshgen.build.wheel import NAME as WHEEL
 from meshgen.build.wheel import wheel_bytes
 from meshgen.graph import Graph
-from meshgen.spec import (
-    DESCRIPTORS,
-    LOCK,
-    MeshSpec,
-    app_spec,
-    mesh_descriptors,
-    mesh_json,
-    service_files,
-    service_specs,
-    to_json,
-)
+from meshgen.spec import MeshSpec, app_spec, service_specs
+from meshgen.specfiles import DESCRIPTORS, LOCK, mesh_descriptors, mesh_json, service_files, to_json
 from meshgen.typed.published import published, with_hints
 
 

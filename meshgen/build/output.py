@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meshgen.errors import BuildError
-from meshgen.spec import LOCK
+from meshgen.specfiles import LOCK
 
 MANIFEST = "mesh.json"
 CERTS = "certs"

@@ -26,7 +26,7 @@ from meshgen.build.source import source_files
 from meshgen.build.tokens import write_tokens
 from meshgen.errors import BuildError
 from meshgen.graph import Graph, build_graph
-from meshgen.spec import LOCK
+from meshgen.specfiles import LOCK
 from meshgen.tasks.service import task_graph, uses_tasks
 from meshgen.typed.lockfile import read_lock
 from meshgen.typed.numbers import Lock

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from meshgen.settings import Settings, socket_folder
-from meshgen.spec import MeshSpec, ServiceSpec, service_files, write_mesh, write_service
+from meshgen.spec import MeshSpec, ServiceSpec
+from meshgen.specfiles import service_files, write_mesh, write_service
 from meshgen.stub import DeploymentStub
 
 # What a socket's path may have in all is 107 bytes; below the folder it needs up to 65.

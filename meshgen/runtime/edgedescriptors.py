@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from meshgen.runtime.edgetable import CurrentTable, EdgeTable, ExposedRpc
-from meshgen.spec import DESCRIPTORS
+from meshgen.specfiles import DESCRIPTORS
 from meshgen.typed.descriptors import make_pool
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from meshgen.errors import NotServingError
-from meshgen.spec import MeshSpec, read_mesh
+from meshgen.spec import MeshSpec
+from meshgen.specfiles import read_mesh
 
 
 class MeshFile:

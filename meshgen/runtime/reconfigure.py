@@ -15,7 +15,7 @@ from meshgen.runtime.codec import format_user_traceback
 from meshgen.runtime.host import is_cancelled
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.reports import Reports
-from meshgen.spec import read_user_config
+from meshgen.specfiles import read_user_config
 
 logger = logging.getLogger("meshgen")
 

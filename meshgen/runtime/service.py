@@ -33,7 +33,8 @@ from meshgen.runtime.server import serving
 from meshgen.runtime.values import ValueStore
 from meshgen.serve.context import process
 from meshgen.settings import Settings
-from meshgen.spec import LOCK, ServiceSpec, read_service
+from meshgen.spec import ServiceSpec
+from meshgen.specfiles import LOCK, read_service
 
 
 def main() -> None:

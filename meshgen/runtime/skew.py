@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from meshgen import __version__
 from meshgen.errors import ProtocolError
-from meshgen.spec import methods_json
+from meshgen.specfiles import methods_json
 from meshgen.stub import DeploymentStub, MethodStub, Parameter
 from meshgen.v1 import mesh_pb2 as pb
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshgen.errors import OptionError
-from meshgen.spec import LOCK
+from meshgen.specfiles import LOCK
 from meshgen.typed.numbers import Lock
 
 

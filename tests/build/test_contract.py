@@ -19,7 +19,7 @@ from meshgen.build.project import Built, build_project
 from meshgen.cli import main
 from meshgen.errors import BreakingChangeError, BuildError, OptionError
 from meshgen.naming import grpc_service
-from meshgen.spec import read_mesh, read_service
+from meshgen.specfiles import read_mesh, read_service
 from tests.build.conftest import WriteApp
 
 SHOP = """

@@ -13,7 +13,7 @@ from meshgen.build.loader import load_target
 from meshgen.build.output import digest_of
 from meshgen.build.project import Built, build_project
 from meshgen.errors import BuildError
-from meshgen.spec import read_mesh, read_service
+from meshgen.specfiles import read_mesh, read_service
 from tests.build.conftest import HELLO, WriteApp
 
 

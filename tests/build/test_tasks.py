@@ -12,7 +12,7 @@ from meshgen.build.loader import load_target
 from meshgen.build.project import Built, build_project
 from meshgen.errors import BuildError, OptionError
 from meshgen.graph import build_graph
-from meshgen.spec import read_mesh, read_service
+from meshgen.specfiles import read_mesh, read_service
 from meshgen.tasks.home import TASKS
 from tests.build.conftest import HELLO, WriteApp
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from meshgen.deploy.folder import MeshFolder, child_environment
 from meshgen.graph import build_graph
 from meshgen.settings import Settings
-from meshgen.spec import MeshSpec, app_spec, read_mesh, read_service, service_specs
+from meshgen.spec import MeshSpec, app_spec, service_specs
+from meshgen.specfiles import read_mesh, read_service
 from tests.apps.shapes import Leaf, diamond
 
 # What `bind` of a Unix socket takes, without the closing zero.

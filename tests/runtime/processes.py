@@ -16,7 +16,8 @@ from meshgen.arguments import Arguments
 from meshgen.runtime.network import GrpcNetwork
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.settings import Settings, socket_folder
-from meshgen.spec import AppSpec, MeshSpec, ServiceSpec, Target, write_mesh, write_service
+from meshgen.spec import AppSpec, MeshSpec, ServiceSpec, Target
+from meshgen.specfiles import write_mesh, write_service
 from tests.runtime.replicas import Mesh, mesh_caller, short_folder, spec_of
 
 ROOT = Path(__file__).parents[2]

@@ -26,7 +26,8 @@ from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.meshfile import MeshFile
 from meshgen.runtime.network import MemoryNetwork
 from meshgen.serve.handle import DeploymentHandle
-from meshgen.spec import AppSpec, MeshSpec, write_mesh
+from meshgen.spec import AppSpec, MeshSpec
+from meshgen.specfiles import write_mesh
 from meshgen.types import DeploymentID
 from tests.runtime.replicas import Mesh, run_here, settle, spec_of, until
 

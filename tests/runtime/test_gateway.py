@@ -49,7 +49,8 @@ from meshgen.runtime.httpmessage import HTTP_METHOD
 from meshgen.runtime.httpserver import make_server
 from meshgen.runtime.refusal import RefusedError
 from meshgen.settings import Settings
-from meshgen.spec import AppSpec, MeshSpec, write_mesh
+from meshgen.spec import AppSpec, MeshSpec
+from meshgen.specfiles import write_mesh
 from meshgen.stub import DeploymentStub
 from meshgen.types import CallPolicy, DeploymentID, Payload, RequestContext, Token
 

@@ -8,7 +8,8 @@ import pytest
 
 from meshgen.errors import NoSuchApplicationError, NotServingError
 from meshgen.runtime.meshfile import MeshFile
-from meshgen.spec import AppSpec, MeshSpec, write_mesh
+from meshgen.spec import AppSpec, MeshSpec
+from meshgen.specfiles import write_mesh
 from meshgen.stub import DeploymentStub, MethodStub
 from meshgen.types import DeploymentID
 
