@@ -17,7 +17,7 @@ from meshgen.runtime.frames import PROTOCOL_VERSION
 from meshgen.runtime.host import LinkHost
 from meshgen.runtime.replica import Replica
 from meshgen.v1 import mesh_pb2 as pb
-from tests.runtime.replicas import lone_replica, run_here
+from tests.runtime.replicas import lone_replica, run_here, until
 
 
 class Worker:
@@ -95,7 +95,7 @@ async def hosted(**options: Any) -> AsyncIterator[tuple[LinkHost, Replica, Worke
         async with LinkHost(replica) as host:
             await host.receive([hello()])
             yield host, replica, replica.context.servable_object
-        assert replica.occupancy.ongoing == 0
+        await until(lambda: replica.occupancy.ongoing == 0)
 
 
 @asynccontextmanager
@@ -107,7 +107,7 @@ async def in_mesh(**options: Any) -> AsyncIterator[tuple[LinkHost, Replica, Work
         async with LinkHost(replica) as host:
             await host.receive([hello()])
             yield host, replica, replica.context.servable_object
-        assert replica.occupancy.ongoing == 0
+        await until(lambda: replica.occupancy.ongoing == 0)
 
 
 def hello() -> pb.Frame:
