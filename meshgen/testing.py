@@ -192,9 +192,9 @@ async def _gateway(caller: MeshCaller, folder: MeshFolder, stack: AsyncExitStack
     from meshgen.listener import bind
     from meshgen.runtime.edgedescriptors import Descriptors
     from meshgen.runtime.edgetable import CurrentTable
-    from meshgen.runtime.gateway import make_app
     from meshgen.runtime.httpserver import make_server
     from meshgen.runtime.typedweb import TypedWeb
+    from meshgen.runtime.webgateway import make_app
 
     listener = stack.enter_context(bind("127.0.0.1", 0))
     descriptors = Descriptors(CurrentTable(caller.mesh), folder.mesh_file)

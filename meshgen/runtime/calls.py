@@ -164,6 +164,8 @@ class PendingCall(Call, ABC):
                 return
             self._fetches = fetches(self.arguments.references)
             self._leases = leases(self.arguments.references)
+            for each in self._leases:
+                each.told.add(peer)
         self._peer = peer
         if frames.is_large(self.arguments):
             self._beside(peer, self._upload(peer))

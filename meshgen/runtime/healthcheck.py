@@ -112,21 +112,21 @@ class HealthCheck:
 
     def _blocked(self) -> str:
         """Who keeps the loop, if anybody does."""
-        answered = threading.Event()
-        self._loop.call_soon_threadsafe(answered.set)
-        if answered.wait(self.loop_seconds):
+        answered: Future[None] = Future()
+        self._loop.call_soon_threadsafe(answered.set_result, None)
+        if _ends(answered, self.loop_seconds):
             return ""
         place = place_of(self._loop_thread)
         by = "" if place is None else f" by {place}"
         return f": the event loop is blocked{by}"
 
 
-def _ends(running: Future[Any], seconds: float) -> bool:
+def _ends(awaited: Future[Any], seconds: float) -> bool:
     """Whether it ends within that time, of which a stopped process counts a small part at most."""
     part = min(1.0, seconds / 4)
     left = seconds
     while left > 0:
-        if wait((running,), timeout=min(part, left)).done:
+        if wait((awaited,), timeout=min(part, left)).done:
             return True
         left -= part
     return False

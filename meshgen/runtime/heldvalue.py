@@ -41,6 +41,8 @@ class Lease:
         self._value_id = value_id
         self._bringer = bringer
         self._ended = False
+        # Who was sent calls that refer to the value, under this lease until they have their own.
+        self.told: set[Peer] = set()
         peer.held += 1
 
     def end(self) -> None:

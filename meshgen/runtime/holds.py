@@ -24,6 +24,9 @@ from meshgen.v1 import mesh_pb2 as pb
 if TYPE_CHECKING:
     from meshgen.runtime.network import Network
 
+# By then a link to a replica that does not answer is lost, in seconds.
+_REACHED_SECONDS = 5.0
+
 
 class Poster(Protocol):
     """Who does things on the mesh's loop."""
@@ -203,7 +206,8 @@ class Holds:
         except MeshError:  # lost: whoever asks for it will be told
             value.lease = None
         if lease is not None:
-            lease.end()  # calls that were told of it have seen to it themselves by now
+            await _taken_in(lease.told)
+            lease.end()  # calls that were told of it see to it themselves
 
     async def hold(self, values: Iterable[ref[HeldValue]]) -> None:
         """Have those values kept for this process that are still needed here."""
@@ -308,6 +312,16 @@ class Holds:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._owners.close()
+
+
+async def _taken_in(peers: Iterable[Peer]) -> None:
+    """Wait until these replicas have read the calls that they were sent, if they can be reached."""
+    pings = [(peer, asyncio.Event()) for peer in peers if peer.in_flight and not peer.closed]
+    for peer, pong in pings:
+        peer.session.ping(pong.set)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_REACHED_SECONDS):
+            await asyncio.gather(*(pong.wait() for _, pong in pings))
 
 
 def _is_elsewhere(message: pb.Reference) -> bool:

@@ -77,6 +77,8 @@ class GrpcPeer(Peer):
                 self._receive(await call.read())
 
     def _receive(self, message: Any) -> None:
+        if self.closed:  # its calls were told so while this was on its way
+            return
         if message is grpc.aio.EOF:
             self.closed = True
             return

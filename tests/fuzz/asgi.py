@@ -11,9 +11,9 @@ from starlette.types import ASGIApp, Message
 
 from meshgen.runtime.edgedescriptors import Descriptors
 from meshgen.runtime.edgetable import CurrentTable
-from meshgen.runtime.gateway import make_app
 from meshgen.runtime.protection import UNGUARDED, Protection
 from meshgen.runtime.typedweb import TypedWeb
+from meshgen.runtime.webgateway import make_app
 from tests.fuzz.mesh import Mesh
 
 # A client that has so many pieces of an answer leaves.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 
@@ -23,6 +24,8 @@ def _peer(
     state.replica_id = address
     peer.session.ongoing = in_flight + others
     peer.tell(state)
+    # What it told of others is believed for a second: here, for as long as the test takes.
+    peer._others_until = math.inf
     return peer
 
 

@@ -37,10 +37,15 @@ MESH = MeshSpec(apps={name: _app(name) for name in ("shop", "other")})
 STUBS = MESH.apps["shop"].stubs
 
 
+def _told(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """By the mesh; what earlier tests left behind may end in an asyncio warning at any time."""
+    return [record for record in caplog.records if record.name == "meshgen"]
+
+
 def test_a_call_without_an_edge_is_told_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
     """Before the first container refuses it."""
     EdgeWatch(STUBS["Clerk"], lambda: MESH).called(STUBS["Stock"])
-    (record,) = caplog.records
+    (record,) = _told(caplog)
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
         "shop/Clerk calls shop/Stock by a handle that its constructor was not given: a built mesh "
@@ -54,7 +59,7 @@ def test_bound_calls_and_those_of_other_applications_are_not(
     """The first is an edge, and the second is nothing that is built."""
     EdgeWatch(STUBS["Shop"], lambda: MESH).called(STUBS["Stock"])
     EdgeWatch(STUBS["Clerk"], lambda: MESH).called(MESH.apps["other"].stubs["Stock"])
-    assert caplog.records == []
+    assert _told(caplog) == []
 
 
 def test_a_mesh_that_is_gone_says_so_by_the_call(caplog: pytest.LogCaptureFixture) -> None:
@@ -64,4 +69,4 @@ def test_a_mesh_that_is_gone_says_so_by_the_call(caplog: pytest.LogCaptureFixtur
         raise NotServingError("this mesh was shut down")
 
     EdgeWatch(STUBS["Clerk"], gone).called(STUBS["Stock"])
-    assert caplog.records == []
+    assert _told(caplog) == []

@@ -21,7 +21,7 @@ from meshgen.runtime.session import ERROR, RESPONSE
 from meshgen.runtime.values import UpstreamError
 from meshgen.types import DeploymentID, Payload, Token
 from meshgen.v1 import mesh_pb2 as pb
-from tests.runtime.peers import Here, ScriptedPeer
+from tests.runtime.peers import Here, ScriptedPeer, serving_peer
 from tests.runtime.replicas import settle, until
 
 CART = DeploymentID("shop", "Cart")
@@ -274,6 +274,27 @@ async def test_what_a_leaving_replica_keeps_is_brought_here(told: str, here: Pro
     assert here.asked() == [(RELEASE, "v")]
     assert await here.owner.session.outbox.next() is None
     assert decode(await here.holds.pull(value)) == "value"
+
+
+async def test_a_leaving_replica_keeps_a_value_until_who_was_told_of_it_knows(
+    here: Process,
+) -> None:
+    """A replica that was slow to read its call has its own hold to ask for then."""
+    value = await here.held()
+    slow, gone = serving_peer("slow"), serving_peer("gone")
+    slow.beside = gone.beside = 1
+    gone.lose()
+    assert value.lease is not None
+    value.lease.told |= {slow, gone}
+    here.owner.tell(pb.State(phase=pb.REPLICA_PHASE_DRAINING))
+    await settle()
+    here.owner_answers((await here.question()).id, "value")
+    await settle()
+    assert here.asked() == []
+    (ping,) = slow.frames()
+    slow.arrive(pb.Frame(kind=pb.FRAME_KIND_PONG, id=ping.id))
+    await settle()
+    assert here.asked() == [(RELEASE, "v")]
 
 
 async def test_an_error_that_a_leaving_replica_keeps_is_brought_here(here: Process) -> None:

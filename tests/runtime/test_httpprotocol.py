@@ -16,10 +16,11 @@ from starlette.responses import StreamingResponse
 
 from meshgen.edgelimits import EdgeLimits
 from meshgen.listener import bind
-from meshgen.runtime.gateway import make_app
 from meshgen.runtime.httpserver import make_server
 from meshgen.runtime.protection import Protection
-from tests.runtime.test_gateway import InMemoryMesh
+from meshgen.runtime.webgateway import make_app
+from tests.runtime.steadyloop import on_a_steady_loop
+from tests.runtime.webmesh import InMemoryMesh
 
 _GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -111,6 +112,7 @@ async def _is_over(reader: asyncio.StreamReader) -> bool:
         return True
 
 
+@on_a_steady_loop
 async def test_who_dribbles_headers_is_told_and_sent_away() -> None:
     """However regularly its bytes come."""
     async with serving(head_seconds=0.2) as served:
@@ -121,6 +123,7 @@ async def test_who_dribbles_headers_is_told_and_sent_away() -> None:
         await dribbling
 
 
+@on_a_steady_loop
 async def test_who_dribbles_the_headers_of_a_second_request_is_sent_away_too() -> None:
     """The first one's answer is no excuse."""
     async with serving(head_seconds=0.2) as served:
@@ -133,6 +136,7 @@ async def test_who_dribbles_the_headers_of_a_second_request_is_sent_away_too() -
         await dribbling
 
 
+@on_a_steady_loop
 async def test_who_says_nothing_is_sent_away_without_a_word() -> None:
     """Browsers connect ahead; they do not take a word for an answer to a request."""
     async with serving(head_seconds=0.05) as served:
@@ -140,6 +144,7 @@ async def test_who_says_nothing_is_sent_away_without_a_word() -> None:
         assert await reader.read() == b""
 
 
+@on_a_steady_loop
 async def test_who_dribbles_a_body_is_told_and_sent_away() -> None:
     """The call is never made."""
     async with serving(body_seconds=0.2) as served:
@@ -152,6 +157,7 @@ async def test_who_dribbles_a_body_is_told_and_sent_away() -> None:
         assert {each.route for each in served.mesh.contexts[before:]} <= {"/well"}
 
 
+@on_a_steady_loop
 async def test_a_body_that_comes_along_may_take_its_time() -> None:
     """The time is for each 64 KB, not for all."""
 
@@ -170,6 +176,7 @@ async def test_a_body_that_comes_along_may_take_its_time() -> None:
         assert asyncio.get_running_loop().time() - began > 0.5
 
 
+@on_a_steady_loop
 async def test_who_does_not_read_is_cut_off_and_its_call_is_cancelled() -> None:
     """The code's `finally` runs, while the client still holds its end open."""
     ended = asyncio.Event()
@@ -188,6 +195,7 @@ async def test_who_does_not_read_is_cut_off_and_its_call_is_cancelled() -> None:
 
 
 @pytest.mark.parametrize("words", ["", "connection: close\r\n"])
+@on_a_steady_loop
 async def test_who_does_not_read_the_end_of_an_answer_is_cut_off(words: str) -> None:
     """Too little is left to slow the server down, and the connection is over for it."""
     limits = {"idle_seconds": 0.1, "reader_seconds": 0.3}
@@ -200,6 +208,7 @@ async def test_who_does_not_read_the_end_of_an_answer_is_cut_off(words: str) -> 
             await asyncio.sleep(0.01)
 
 
+@on_a_steady_loop
 async def test_who_reads_slowly_but_reads_gets_it_all() -> None:
     """The time is for each 64 KB of what waits."""
     size = 2 << 20
@@ -215,6 +224,7 @@ async def test_who_reads_slowly_but_reads_gets_it_all() -> None:
         assert asyncio.get_running_loop().time() - began > 0.6
 
 
+@on_a_steady_loop
 async def test_an_idle_connection_is_closed() -> None:
     """After its last answer."""
     async with serving(idle_seconds=0.1) as served:
@@ -224,6 +234,7 @@ async def test_an_idle_connection_is_closed() -> None:
         assert await reader.read() == b""
 
 
+@on_a_steady_loop
 async def test_headers_have_a_size() -> None:
     """Also where they come all at once."""
     async with serving(header_bytes=2000) as served:
@@ -232,6 +243,7 @@ async def test_headers_have_a_size() -> None:
         assert (await reader.readline()).startswith(b"HTTP/1.1 400")
 
 
+@on_a_steady_loop
 async def test_a_body_has_a_size() -> None:
     """Said or not; nothing is read of one that is said to be larger."""
     async with serving(request_bytes=1000) as served:
@@ -247,6 +259,7 @@ async def test_a_body_has_a_size() -> None:
             assert (await web.post(url, content=chunks())).status_code == 413
 
 
+@on_a_steady_loop
 async def test_who_goes_on_sending_after_the_answer_is_cut_off() -> None:
     """A body that was refused need not be listened to."""
     async with serving(request_bytes=1000) as served:
@@ -259,6 +272,7 @@ async def test_who_goes_on_sending_after_the_answer_is_cut_off() -> None:
                 await writer.drain()
 
 
+@on_a_steady_loop
 async def test_the_connection_that_is_quiet_for_longest_makes_room() -> None:
     """So that many who say nothing keep nobody out."""
     async with serving(connections=4) as served:
@@ -271,6 +285,7 @@ async def test_the_connection_that_is_quiet_for_longest_makes_room() -> None:
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
 
 
+@on_a_steady_loop
 async def test_where_all_have_requests_a_new_connection_is_refused() -> None:
     """With a word on when to come again; those that run go on."""
     release, running = asyncio.Event(), asyncio.Semaphore(0)

@@ -8,9 +8,9 @@ import httpx
 from starlette.requests import Request
 
 from meshgen.listener import bind
-from meshgen.runtime.gateway import make_app
 from meshgen.runtime.httpserver import make_server
-from tests.runtime.test_gateway import InMemoryMesh
+from meshgen.runtime.webgateway import make_app
+from tests.runtime.webmesh import InMemoryMesh
 
 
 async def test_what_ends_with_it_does_so_while_requests_are_finished() -> None:

@@ -561,7 +561,8 @@ async def test_nothing_is_left_after_thousands_of_calls(over: Over) -> None:
     rng = random.Random(7)
     async with run_here(_Mixed, over=over, replicas=2, max_ongoing_requests=8) as mesh:
         for replica in mesh.replicas:
-            replica.uploads.keep_seconds = replica.results.keep_seconds = 1.0
+            # Longer than this process is ever stopped between an upload and the call that names it.
+            replica.uploads.keep_seconds = replica.results.keep_seconds = 4.0
         await _soak(mesh, rng, 200)
         tasks = len(asyncio.all_tasks())
         await _soak(mesh, rng, 1500)

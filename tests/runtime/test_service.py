@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from meshgen.listener import bind
 from meshgen.settings import leaving_mark
 from tests.runtime import workers
 from tests.runtime.processes import ROOT, calling, service
@@ -102,12 +104,18 @@ def test_a_process_without_a_mesh_says_so() -> None:
     assert done.stderr == "meshgen: MESHGEN_MESH_FILE is not set: this process has no mesh\n"
 
 
+@contextmanager
+def _held_port() -> Iterator[int]:
+    """A free port that no other process is given meanwhile; who is told of it can serve there."""
+    with socket.socket() as holder:  # which never listens
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
 def test_a_probe_is_answered_as_long_as_it_serves() -> None:
     """Where the environment asks for it."""
-    listener = bind("127.0.0.1", 0)
-    port = listener.getsockname()[1]
-    listener.close()
-    with service(workers.Worker, {"health": f"127.0.0.1:{port}"}) as process:
+    with _held_port() as port, service(workers.Worker, {"health": f"127.0.0.1:{port}"}) as process:
         process.report()
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             for name in ("", "default.worker.v1.WorkerService"):

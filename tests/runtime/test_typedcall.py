@@ -121,6 +121,9 @@ async def test_a_second_copy_is_typed_too() -> None:
     """Of an idempotent call that takes long."""
     policy = CallPolicy(idempotent=True, hedge_after_s=0.01)
     async with run_here(Shop, replicas=2) as mesh:
+        assert await value(mesh, "plain", 1) == 2
+        (router,) = vars(mesh.caller)["_routers"].values()
+        await until(lambda: len(router.members.serving) == 2)
         reply = send(mesh, "wait_at_one", policy=policy)
         data = await asyncio.wait_for(asyncio.ensure_future(_of(reply)), 10)
         assert TYPED["wait_at_one"].response_class.FromString(data).result is True

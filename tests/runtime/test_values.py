@@ -346,7 +346,7 @@ async def test_closing_ends_every_wait(tmp_path: Path) -> None:
     """For values that are pending and on disk."""
     with _store(tmp_path, capacity=0) as store:
         store.put("on disk", Payload(bytes(50_000_000)))
-        await until(lambda: store.stats.spilled_bytes > 0)
+        await until(lambda: store.stats.spilled_bytes > 0, seconds=60)
         store.expect("pending")
         waiting = await _waiting(store, "pending")
         reading = asyncio.create_task(store.get("on disk"))
