@@ -12,10 +12,11 @@ A built mesh holds these files and a local one does too, so that both run the sa
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,20 @@ def read_service(folder: Path) -> ServiceSpec:
     )
 
 
-def read_user_config(folder: Path) -> Any:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserConfig:
+    """A `user_config`, and the edition of the `service.json` that it is from."""
+
+    value: Any
+    edition: str
+
+
+def edition_of(service_json: bytes) -> str:
+    """What tells a `service.json` from others of the same service."""
+    return hashlib.sha256(service_json).hexdigest()[:16]
+
+
+def read_user_config(folder: Path) -> UserConfig:
     """The `user_config` of a service, as it is there by now.
 
     Raises:
@@ -89,7 +103,9 @@ def read_user_config(folder: Path) -> Any:
     """
     path = folder / "service.json"
     try:
-        return json.loads(path.read_bytes())["options"]["user_config"]
+        content = path.read_bytes()
+        value = json.loads(content)["options"]["user_config"]
+        return UserConfig(value=value, edition=edition_of(content))
     except (OSError, ValueError, LookupError, TypeError) as exc:
         raise OptionError(f"no user_config can be read from {path}: {exc!r}") from exc
 

@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.compose.mesh import ComposeError, ComposeMesh, build_mesh, run
 
 # How long one example takes says more of what else the machine does at that moment. In CI the
 # examples are the same each time: what it says is about the change, and new ones are tried by hand.
-settings.register_profile("meshgen", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile(
+    "meshgen",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
 settings.load_profile("meshgen")
 
 StartMesh = Callable[[str], ComposeMesh]

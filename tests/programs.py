@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import queue
 import re
+import secrets
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +24,8 @@ import psutil
 from meshgen.types import new_id
 
 _MARK = "MESHGEN_TEST_MARK"
+# A program that is waited for longer than this has not come to it, on however busy a machine.
+_PATIENCE = 60.0
 
 
 class Program:
@@ -64,7 +68,7 @@ class Program:
         """All that was read of its output so far."""
         return "".join(self._seen)
 
-    def until(self, pattern: str, timeout: float = 20.0) -> re.Match[str]:
+    def until(self, pattern: str, timeout: float = _PATIENCE) -> re.Match[str]:
         """Read its output until a line matches."""
         end = time.monotonic() + timeout
         while True:
@@ -81,7 +85,7 @@ class Program:
         """Send it a signal."""
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 20.0) -> int:
+    def wait(self, timeout: float = _PATIENCE) -> int:
         """Wait for its end and read the rest of its output; the exit status."""
         status = self.process.wait(timeout)
         self._reader.join(timeout)
@@ -96,8 +100,12 @@ class Program:
 
     def close(self) -> None:
         """Kill what is left of it."""
-        for each in self.processes():
-            each.kill()
+        while left := self.processes():  # again: one may have been starting another
+            for each in left:
+                # Processes of a mesh end by themselves once their supervisor is gone.
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
+            assert_gone(left, within=_PATIENCE)
         self.process.wait()
         self._reader.join()
         self._folder.cleanup()
@@ -120,10 +128,27 @@ def start(*arguments: str | Path, cwd: Path) -> Iterator[Program]:
         program.close()
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports for programs to bind later: below those that the kernel gives to whoever connects, so
+    that nobody else gets one by chance meanwhile."""
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    found: set[int] = set()
+    while len(found) < count:
+        port = secrets.choice(range(10_000, max(20_000, int(given[0]))))
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.add(port)
+    return list(found)
+
+
 def assert_gone(processes: Sequence[psutil.Process], within: float) -> None:
     """Fail unless these processes end within so many seconds; who started them reaps them."""
+    assert left_of(processes, within) == []
+
+
+def left_of(processes: Sequence[psutil.Process], within: float) -> list[psutil.Process]:
+    """Those that have not ended within so many seconds."""
     end = time.monotonic() + within
-    assert [each for each in processes if not _is_over(each, end)] == []
+    return [each for each in processes if not _is_over(each, end)]
 
 
 def _is_over(process: psutil.Process, end: float) -> bool:

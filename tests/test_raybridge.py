@@ -30,9 +30,9 @@ _ENDS = "a_mesh_that_is_shut_down_leaves_nobody_waiting"
 def program_output() -> Iterator[str]:
     """What the program prints."""
     with start("tests/apps/real_ray.py", cwd=ROOT) as program:
-        program.until("^ray_is_started_again", timeout=300)
+        program.until("^ray_is_started_again", timeout=600)
         started = program.processes()
-        program.wait(timeout=60)
+        program.wait(timeout=120)
         assert_gone(started, within=30)
         yield program.output
 

@@ -42,7 +42,8 @@ async def test_nothing_is_left(mode: Mode) -> None:
     if left := asyncio.all_tasks() - before:
         await asyncio.wait(left, timeout=5)
     assert asyncio.all_tasks() <= before
-    assert set(psutil.Process().children(recursive=True)) == children
+    # Of tests before this one, some may have gone meanwhile.
+    assert set(psutil.Process().children(recursive=True)) <= children
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -116,7 +116,8 @@ class Child:
 
     def hang_up(self) -> None:
         """Send SIGHUP: the process is to take up its new configuration."""
-        self.facts.pop("reconfigure_error", None)
+        for fact in ("reconfigured", "reconfigure_error"):
+            self.facts.pop(fact, None)
         self._signal(signal.SIGHUP)
 
     def kill(self) -> None:

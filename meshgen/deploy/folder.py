@@ -12,7 +12,7 @@ from pathlib import Path
 
 from meshgen.settings import Settings, socket_folder
 from meshgen.spec import MeshSpec, ServiceSpec
-from meshgen.specfiles import service_files, write_mesh, write_service
+from meshgen.specfiles import edition_of, service_files, write_mesh, write_service
 from meshgen.stub import DeploymentStub
 
 # What a socket's path may have in all is 107 bytes; below the folder it needs up to 65.
@@ -84,11 +84,16 @@ class MeshFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def rewrite_service(spec: ServiceSpec, folder: Path) -> None:
-    """Tell a deployment's replicas something else, in one step: code and arguments stay."""
+def rewrite_service(spec: ServiceSpec, folder: Path) -> str:
+    """Tell a deployment's replicas something else, in one step: code and arguments stay.
+
+    Returns the edition of the file.
+    """
+    content = service_files(spec)["service.json"]
     new = folder / "service.json.new"
-    new.write_bytes(service_files(spec)["service.json"])
+    new.write_bytes(content)
     os.replace(new, folder / "service.json")
+    return edition_of(content)
 
 
 def _remove_abandoned(parent: Path) -> None:

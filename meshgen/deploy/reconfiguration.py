@@ -34,24 +34,24 @@ class Reconfiguration:
         told: list[Child] = []
         try:
             for service, spec in self.changes:
-                rewrite_service(spec, service.folder)
+                edition = rewrite_service(spec, service.folder)
                 for child in list(service.children):
                     told.append(child)
-                    await self._tell(child, changed)
+                    await self._tell(child, edition, changed)
         except BaseException:
             self._take_back(told)
             raise
         for service, spec in self.changes:
             service.spec = spec
 
-    async def _tell(self, child: Child, changed: asyncio.Condition) -> None:
+    async def _tell(self, child: Child, edition: str, changed: asyncio.Condition) -> None:
         name = child.command.name
         try:
             async with asyncio.timeout(_PATIENCE), changed:
                 await changed.wait_for(lambda: child.state is ReplicaState.RUNNING)
-                restarts, count = child.restarts, child.facts.get("reconfigured", 0)
+                restarts = child.restarts
                 child.hang_up()
-                await changed.wait_for(lambda: _has_taken_it(child, restarts, count))
+                await changed.wait_for(lambda: _has_taken_it(child, restarts, edition))
         except TimeoutError:
             raise DeployError(
                 f"application {self.app!r} keeps its user_config: {name} did not take up another "
@@ -71,11 +71,12 @@ class Reconfiguration:
                 child.hang_up()
 
 
-def _has_taken_it(child: Child, restarts: int, count: int) -> bool:
+def _has_taken_it(child: Child, restarts: int, edition: str) -> bool:
     if child.state is not ReplicaState.RUNNING:
         return False
-    # One that was started anew has read it in its constructor.
-    return child.restarts != restarts or bool(child.facts.get("reconfigured", 0) != count)
+    # One that was started anew has read it in its constructor. One that still takes up what was
+    # before, as after a deploy that failed, tells of that first.
+    return child.restarts != restarts or child.facts.get("reconfigured") == edition
 
 
 def find_reconfiguration(

@@ -47,6 +47,8 @@ class _Configuration:
         self._replica = replica
         self._folder = folder
         self._last: Any = replica.spec.options.user_config
+        # Of the file that was read last.
+        self.edition = ""
 
     async def renew(self) -> None:
         """Hand over what is in the file now.
@@ -56,9 +58,10 @@ class _Configuration:
             BaseException: Whatever the user's `reconfigure` raises.
         """
         config = read_user_config(self._folder)
-        if config is not None:
-            self._last = config
-            await self._replica.reconfigure(config)
+        self.edition = config.edition
+        if config.value is not None:
+            self._last = config.value
+            await self._replica.reconfigure(config.value)
         elif self._last is not None:
             raise OptionError(
                 f"{self._replica.stub.id} has no user_config any more: this replica keeps the last "
@@ -67,14 +70,12 @@ class _Configuration:
 
 
 async def _follow(configuration: _Configuration, asked: asyncio.Event, reports: Reports) -> None:
-    count = 0
     while True:
         await asked.wait()
         asked.clear()
         error = await _renew(configuration)
-        count += 1
         # An empty error takes back what was told of an earlier one.
-        reports.tell(reconfigured=count, reconfigure_error=error)
+        reports.tell(reconfigured=configuration.edition, reconfigure_error=error)
 
 
 async def _renew(configuration: _Configuration) -> str:

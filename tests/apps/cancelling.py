@@ -4,11 +4,13 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from starlette.responses import StreamingResponse
 
 from meshgen import serve
+from meshgen.errors import RequestCancelledError
 from meshgen.serve.handle import DeploymentHandle
 
 
@@ -53,7 +55,9 @@ class Worker:
             raise
 
     def wait_in_thread(self, tag: str) -> None:
-        self.journal.note.remote(f"{tag} began").result()
+        # Noted, it is known to others, who may cancel this request before word of that is here.
+        with suppress(RequestCancelledError):
+            self.journal.note.remote(f"{tag} began").result()
         self.release.wait(20)
         self.journal.note.remote(f"{tag} ended").result()
 
@@ -94,8 +98,10 @@ class Parent:
         )
 
     async def wait_for(self, tag: str, timeout: float) -> str:
+        waiting = self.worker.wait.remote(tag)
+        await self.journal.until.remote(f"{tag} began")  # who has not begun has nothing to tell
         try:
-            await asyncio.wait_for(self.worker.wait.remote(tag), timeout)
+            await asyncio.wait_for(waiting, timeout)
         except TimeoutError:
             return "timed out"
         return "finished"

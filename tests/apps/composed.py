@@ -73,6 +73,15 @@ class Sink:
             return items, f"{type(exc).__name__}: {exc}"
         return items, ""
 
+    async def outlives(
+        self, stream: AsyncIterator[Any], count: int, source: DeploymentHandle
+    ) -> tuple[list[Any], str]:
+        """Has the process that makes the items end once so many of them are here."""
+        items = [await anext(stream) for _ in range(count)]
+        source.die.remote()
+        rest, error = await self.items_before_error(stream)
+        return items + rest, error
+
     async def passes_on(self, stream: AsyncIterator[Any]) -> Any:
         assert self.following is not None
         return await self.following.options(compose_streams=True).all.remote(stream)
@@ -93,10 +102,12 @@ class Sink:
 class Fragile:
     """A source that takes its whole process with it."""
 
-    async def dies_after(self, count: int) -> AsyncIterator[int]:
+    async def waits_after(self, count: int) -> AsyncIterator[int]:
         for number in range(count):
             yield number
-        await asyncio.sleep(0.05)  # until they have left
+        await asyncio.Event().wait()
+
+    async def die(self) -> None:
         os._exit(3)
 
     async def dies_reading(self, stream: AsyncIterator[Any]) -> None:

@@ -1,5 +1,6 @@
 """An application in several versions: what changes when it is deployed again."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ class Once:
 
 @serve.deployment
 class Tuned:
-    """Counts its configurations, and refuses "bad" ones."""
+    """Counts its configurations, refuses a "bad" one, and takes its time for "slow" ones."""
 
     def __init__(self, *others: DeploymentHandle) -> None:
         self.seen: list[Any] = []
@@ -86,6 +87,8 @@ class Tuned:
     async def reconfigure(self, config: Any) -> None:
         if config == "bad":
             raise ValueError(f"cannot work with {config}")
+        if str(config).startswith("slow"):
+            await asyncio.sleep(0.3)
         self.seen.append(config)
 
     async def __call__(self) -> list[Any]:

@@ -33,7 +33,7 @@ def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, 
     results = tmp_path_factory.mktemp("benchmark") / "results.json"
     command = [sys.executable, "-m", "benchmarks.handle_calls", "--quick", "--json", str(results)]
     ran = subprocess.run(
-        command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=120
+        command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=300
     )
     return ran.stdout, json.loads(results.read_text())
 
@@ -110,7 +110,7 @@ def test_a_quick_run_of_the_chains_measures_and_leaves_nothing(tmp_path: Path) -
     results = tmp_path / "chaining.json"
     command = [sys.executable, "-m", "benchmarks.chaining", "--quick", "--json", str(results)]
     ran = subprocess.run(
-        command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=120
+        command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=300
     )
     document = json.loads(results.read_text())
     assert document["values_left"] == 0
@@ -125,7 +125,7 @@ def test_a_quick_run_of_the_typed_calls_compares_them_with_ones_by_hand(tmp_path
     results = tmp_path / "typed.json"
     command = [sys.executable, "-m", "benchmarks.typed_calls", "--quick", "--json", str(results)]
     ran = subprocess.run(
-        command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=120
+        command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=300
     )
     document = json.loads(results.read_text())
     assert len(document["p50_us"]) == 6 and min(document["p50_us"].values()) > 0

@@ -35,11 +35,20 @@ class Ran:
 
 
 def _probe(target: str) -> Ran:
+    """One that was late may have been so for what else the machine does: it is asked again."""
+    for _ in range(5):
+        ran = _probe_once(target)
+        if "timed out" not in ran.sentence:
+            break
+    return ran
+
+
+def _probe_once(target: str) -> Ran:
     ran = subprocess.run(
         [sys.executable, "-I", "-S", str(PROBE), target],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     )
     return Ran(ran.returncode, ran.stderr.strip())
 
@@ -94,17 +103,17 @@ def test_a_server_without_the_health_service_is_unhealthy() -> None:
 
 
 def test_nothing_that_listens_is_unhealthy() -> None:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    ran = _probe(f"127.0.0.1:{port}")
+    """A port that nobody else gets meanwhile."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        ran = _probe(f"127.0.0.1:{holder.getsockname()[1]}")
     assert ran.status == 1 and "refused" in ran.sentence
 
 
 def test_a_listener_that_stays_silent_is_unhealthy_in_time() -> None:
     """The probe gives up by itself, before the orchestrator must kill it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        ran = _probe(f"127.0.0.1:{listener.getsockname()[1]}")
+        ran = _probe_once(f"127.0.0.1:{listener.getsockname()[1]}")
     assert ran.status == 1 and "timed out" in ran.sentence
 
 

@@ -16,17 +16,23 @@ from pathlib import Path
 
 # Of grpcurl's options, those that documents use, and buf's for the same.
 _OPTIONS = {"-d": "--data", "-H": "--header", "-max-time": "--timeout"}
+# How often buf may make no call: on a busy machine its time may be over before it has learned what
+# there is to call.
+_TRIES = 10
 
 
 def run_grpcurl(line: str, folder: Path, environment: Mapping[str, str]) -> str:
     """What the command prints, an error included."""
     has_grpcurl = shutil.which("grpcurl", path=environment["PATH"]) is not None
     command = shlex.split(line) if has_grpcurl else as_buf(line)
-    ran = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60
-    )
-    if has_grpcurl or ran.returncode == 0:
-        return ran.stdout + ran.stderr
+    for _ in range(_TRIES):
+        ran = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+        )
+        if has_grpcurl or ran.returncode == 0:
+            return ran.stdout + ran.stderr
+        if not ran.stderr.startswith("Failure: "):
+            break
     return ran.stdout + _error(ran.stderr)
 
 

@@ -74,7 +74,7 @@ def _pyright(folder: Path) -> list[Told]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert ran.returncode in (0, 1), f"{ran.stdout}\n{ran.stderr}"
     return [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import socket
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,7 @@ class ComposeMesh:
     def up(self, *arguments: str) -> None:
         """Bring it up and wait until every container is healthy."""
         try:
-            self.compose("up", "-d", "--wait", "--wait-timeout", "180", *arguments)
+            self.compose("up", "-d", "--wait", "--wait-timeout", "180", *arguments, timeout=900)
         except ComposeError as exc:
             logs = self.compose("logs", "--no-color", "--tail", "100")
             raise ComposeError(f"{exc}\n{logs}") from None
@@ -72,7 +74,7 @@ def build_mesh(target: str, folder: Path) -> ComposeMesh:
     """Build an application under a name of its own, on ports that are free now."""
     name = f"test-{folder.name}-{secrets.token_hex(3)}"
     built = build_project(load_target(target, name=name), folder / "out")
-    port, grpc_port = _free_port(), _free_port()
+    port, grpc_port = free_ports(2)
     (built.out / ".env").write_text(f"HTTP_PORT={port}\nGRPC_PORT={grpc_port}\n")
     return ComposeMesh(folder=built.out, project=built.plan.project, port=port, grpc_port=grpc_port)
 
@@ -89,7 +91,14 @@ def run(*command: str, cwd: Path | None = None, timeout: float = 300) -> str:
     return ran.stdout
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing serves at. None of those that the system gives to whoever asks for any:
+    another process might be given it while images are built."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    for port in random.sample(range(lowest // 2, lowest), k=100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError(f"no {count} of 100 ports below {lowest} are free")

@@ -87,6 +87,6 @@ def running(folder: Path, *options: str | Path, **limits: object) -> Iterator[Ed
 async def double(channel: grpc.aio.Channel, token: str | None = None) -> bytes:
     """What the RPC makes of a four: an eight."""
     metadata = tuple(bearer(token).items())
-    call = channel.unary_unary(f"/{SERVICE}/Double")(b"\x08\x04", metadata=metadata, timeout=10)
+    call = channel.unary_unary(f"/{SERVICE}/Double")(b"\x08\x04", metadata=metadata, timeout=20)
     answer: bytes = await call
     return answer

@@ -32,9 +32,21 @@ async def local_mesh(
         await mesh.close(at_once=True)
 
 
+@dataclass
+class Constructing:
+    """Listens to a mesh for the constructor of `shapes.Stuck`; replicas may say other things."""
+
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def on_line(self, name: str, line: str, is_error: bool) -> None:
+        """Called with each line of the mesh's processes."""
+        if line == "constructing":
+            self.begun.set()
+
+
 async def deploy(mesh: LocalMesh, app: Application, *, prefix: str | None = None) -> None:
     """Deploy the test's application."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await mesh.deploy(build_graph(app, app=APP), prefix)
 
 
@@ -59,7 +71,11 @@ async def ingress(mesh: LocalMesh) -> AsyncIterator[DeploymentHandle]:
 
 @dataclass
 class Load:
-    """Answers of callers that call again and again; their first error ends the block."""
+    """Answers of callers that call again and again; their first error ends the block.
+
+    `answers` are those of calls that began after the last `forget`: one of before may be answered
+    by a replica that is gone by now.
+    """
 
     answers: list[str] = field(default_factory=list)
     _more: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,13 +83,18 @@ class Load:
     async def call(self, once: Callable[[], Awaitable[list[str]]]) -> None:
         """Call for ever."""
         while True:
-            self.answers += await once()
+            answers = self.answers  # as they are now, for whatever comes of it
+            answers += await once()
             self._more.set()
+
+    def forget(self) -> None:
+        """Count none of the calls that have begun."""
+        self.answers = []
 
     async def until_answered(self, *expected: str) -> None:
         """Wait until the next answers are all of these."""
-        async with asyncio.timeout(20):
-            self.answers.clear()
+        async with asyncio.timeout(60):
+            self.forget()
             while not set(expected) <= set(self.answers):
                 self._more.clear()
                 await self._more.wait()

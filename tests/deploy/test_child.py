@@ -18,6 +18,9 @@ from meshgen.serve.schema import ReplicaState
 from tests.deploy.watched import CRASHING, Watched, watching
 from tests.programs import assert_gone
 
+# One that is waited for in vain takes its 20 s to drain, and 5 s more.
+_SOON = 18
+
 
 async def test_it_runs_once_it_says_so_and_stops_on_sigterm(tmp_path: Path) -> None:
     """Its lines come with its name, its end with a clean-up."""
@@ -177,7 +180,7 @@ async def test_one_that_does_not_end_is_killed_in_time(tmp_path: Path, stubborn:
         if stubborn == "STOP":
             assert watched.child.pid is not None
             os.kill(watched.child.pid, signal.SIGSTOP)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(_SOON):
             await watched.child.stop(spent=20.0)
         assert watched.child.state is ReplicaState.STOPPED
 
@@ -187,7 +190,7 @@ async def test_one_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     program = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nreport(phase='serving')\n"
     async with watching(tmp_path, program + "time.sleep(600)") as watched:
         await watched.until_state(ReplicaState.RUNNING)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(_SOON):
             await watched.child.stop(at_once=True)
         assert watched.child.state is ReplicaState.STOPPED
 
@@ -197,7 +200,7 @@ async def test_stop_during_a_back_off_starts_nothing(tmp_path: Path) -> None:
     program = "report(phase='serving')\nsys.exit(1)"
     async with watching(tmp_path, program) as watched:
         await watched.until_state(ReplicaState.BACKOFF)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(_SOON):
             await watched.child.stop()
         assert (watched.child.state, watched.child.pid) == (ReplicaState.STOPPED, None)
 
@@ -207,7 +210,7 @@ async def test_stop_before_the_first_step_starts_nothing(tmp_path: Path) -> None
     watched = Watched(tmp_path)
     child = watched.make("signal.pause()")
     child.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(_SOON):
         await child.stop()
     assert child.pid is None
     assert child.state is ReplicaState.STOPPED
@@ -226,6 +229,7 @@ async def test_odd_output_is_passed_on(tmp_path: Path) -> None:
     program = "sys.stdout.buffer.write(b'x' * 300000 + b'\\n' + bytes([255]) + b'\\nlast')\n"
     async with watching(tmp_path, program) as watched:
         await watched.until_state(ReplicaState.FAILED)
+        await watched.until(lambda: len(watched.lines) == 3)
         assert [line for _, line, _ in watched.lines] == ["x" * 300_000, "\ufffd", "last"]
 
 
@@ -250,12 +254,12 @@ async def test_what_a_process_leaves_behind_ends_with_it(
         left_behind = psutil.Process(watched.child.facts["sleeper"])
         os.kill(watched.child.pid, number)
         await watched.until(lambda: watched.child.restarts == 1)
-        assert_gone([left_behind], within=5)
+        assert_gone([left_behind], within=_SOON)
         await watched.until_state(ReplicaState.RUNNING)
         left_behind = psutil.Process(watched.child.facts["sleeper"])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(_SOON):
             await watched.child.stop()
-        assert_gone([left_behind], within=5)
+        assert_gone([left_behind], within=_SOON)
 
 
 async def test_a_process_has_a_session_of_its_own(tmp_path: Path) -> None:

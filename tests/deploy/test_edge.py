@@ -107,13 +107,13 @@ async def test_rpcs_without_a_token_are_refused(guarded: Edge) -> None:
     async with grpc.aio.insecure_channel(guarded.grpc) as channel:
         for path in paths:
             for given in ((), (("authorization", "Bearer wrong"),), (("authorization", ONE),)):
-                call = channel.unary_unary(path)(b"\x08\x04", metadata=given, timeout=10)
+                call = channel.unary_unary(path)(b"\x08\x04", metadata=given, timeout=20)
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await call
                 assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
                 assert ONE not in str(caught.value.details())
         health = health_pb2_grpc.HealthStub(channel)
-        answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=20)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
         assert await double(channel, ONE) == b"\x08\x08"
 

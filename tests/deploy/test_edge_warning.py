@@ -13,7 +13,8 @@ async def test_each_caller_without_an_edge_is_told_once() -> None:
     lines: list[str] = []
     async with local_mesh(lambda name, line, _: lines.append(f"{name} {line}")) as mesh:
         await deploy(mesh, app, prefix="/")
-        async with httpx.AsyncClient(base_url=mesh.http_address or "") as web:
+        address = mesh.http_address or ""
+        async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=20) as web:
             for who in ("friend", "declared", "stranger", "stranger"):
                 asked = await web.post("/", json={"who": who, "name": "Dora"})
                 assert asked.json()["said"] == "gold for Dora"

@@ -57,7 +57,7 @@ if __name__ == "__main__":
 
 async def test_a_gateway_that_is_killed_comes_back_at_the_same_port() -> None:
     """The supervisor holds it."""
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         await deploy(mesh, typedshop.app, prefix="/")
         address = mesh.grpc_address
         assert address is not None and mesh.status().grpc_address == address
@@ -78,7 +78,7 @@ async def test_what_says_so_is_exposed_and_nothing_else() -> None:
     """Even where the application has no route, and so no exposed ingress."""
     store = serve.deployment(typedshop.Store, expose=True)
     app = serve.deployment(name="Shop")(typedshop.Front).bind(store.bind())
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         await deploy(mesh, app, prefix=None)
         assert mesh.grpc_address is not None
         async with grpc.aio.insecure_channel(mesh.grpc_address) as channel:
@@ -89,14 +89,15 @@ async def test_what_says_so_is_exposed_and_nothing_else() -> None:
         await deploy(mesh, app, prefix="/")
         async with reflected(mesh.grpc_address, SHOP) as client:
             assert await client.value("Stock", {"name": "five!"}) == 5
-        async with httpx.AsyncClient(base_url=mesh.http_address or "", trust_env=False) as web:
+        url = mesh.http_address or ""
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as web:
             answer = await web.post("/Store/stock", json={"name": "six in all"})
             assert answer.json() == {"result": "10"}
 
 
 async def test_a_redeploy_serves_what_is_there_then() -> None:
     """New methods are found on the same connection, and old ones are gone."""
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         await deploy(mesh, typedshop.app, prefix="/")
         assert mesh.grpc_address is not None
         async with grpc.aio.insecure_channel(mesh.grpc_address) as channel:
@@ -126,13 +127,13 @@ async def test_a_program_of_one_file_has_typed_rpcs(tmp_path: Path) -> None:
 
 async def test_who_watches_the_health_does_not_hold_up_the_end() -> None:
     """It is told that the gateway leaves, and its RPC ends."""
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         await deploy(mesh, typedshop.app, prefix="/")
         assert mesh.grpc_address is not None
         async with grpc.aio.insecure_channel(mesh.grpc_address) as channel:
             watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
             assert (await watched.read()).status == health_pb2.HealthCheckResponse.SERVING
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(18):  # a gateway that waits for its RPCs takes 20
                 await mesh.close()
             assert (await watched.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
             assert await watched.read() is grpc.aio.EOF

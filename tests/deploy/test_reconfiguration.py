@@ -30,7 +30,7 @@ def _tuned(config: Any, *args: Any, **options: Any) -> Application:
 
 async def test_replicas_take_it_up_and_go_on() -> None:
     """All of them, without a restart; one that is started later begins with it."""
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         await deploy(mesh, _tuned({"level": 1}, num_replicas=2))
         before = pids(mesh)
         async with ingress(mesh) as handle:
@@ -46,7 +46,7 @@ async def test_replicas_take_it_up_and_go_on() -> None:
 
 async def test_one_that_cannot_be_taken_is_taken_back() -> None:
     """With the user's traceback in the error and in the status; the next one is taken."""
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         await deploy(mesh, _tuned("good"))
         before = pids(mesh)
         with pytest.raises(DeployError, match="keeps its user_config") as caught:
@@ -62,9 +62,20 @@ async def test_one_that_cannot_be_taken_is_taken_back() -> None:
         assert (overview(mesh).message, pids(mesh)) == ("", before)
 
 
+async def test_a_replica_that_still_takes_one_back_is_waited_for() -> None:
+    """Its word on what was before is not taken for its word on what is new."""
+    async with asyncio.timeout(120), local_mesh() as mesh:
+        await deploy(mesh, _tuned("slowly good"))
+        with pytest.raises(DeployError, match="keeps its user_config"):
+            await deploy(mesh, _tuned("bad"))
+        await deploy(mesh, _tuned("slowly better"))
+        async with ingress(mesh) as handle:
+            assert (await handle.remote())[-1] == "slowly better"
+
+
 async def test_a_replica_that_has_just_died_begins_with_it() -> None:
     """It is waited for, and told when it serves."""
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         await deploy(mesh, _tuned("old"))
         os.kill(pids(mesh)[0], 9)
         await deploy(mesh, _tuned("new"))

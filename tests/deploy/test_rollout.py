@@ -18,7 +18,16 @@ from meshgen.graph import build_graph
 from meshgen.serve.deployment import Application
 from meshgen.serve.handle import DeploymentHandle
 from tests.apps import failing, redeployed, shapes
-from tests.deploy.meshes import APP, deploy, ingress, local_mesh, overview, pids, under_load
+from tests.deploy.meshes import (
+    APP,
+    Constructing,
+    deploy,
+    ingress,
+    local_mesh,
+    overview,
+    pids,
+    under_load,
+)
 from tests.programs import assert_gone
 
 Caller = Callable[[], Awaitable[list[str]]]
@@ -50,7 +59,7 @@ async def test_no_call_fails_while_an_application_is_replaced(new: Application) 
 
     Also where the methods have changed: callers of before are answered by replicas of before.
     """
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         await deploy(mesh, redeployed.app(), prefix="/")
         before = [psutil.Process(pid) for pid in pids(mesh)]
         client = httpx.AsyncClient(base_url=mesh.http_address or "", trust_env=False, timeout=20)
@@ -59,7 +68,6 @@ async def test_no_call_fails_while_an_application_is_replaced(new: Application) 
                 await load.until_answered("old/old")
                 await deploy(mesh, new, prefix="/")
                 assert {"old/old", "new/new"} <= set(load.answers)
-                load.answers.clear()
                 await load.until_answered("new/new")
                 assert set(load.answers) == {"new/new"}
         assert_gone(before, within=1)
@@ -69,7 +77,7 @@ async def test_no_call_fails_while_an_application_is_replaced(new: Application) 
 async def test_replicas_are_replaced_one_by_one() -> None:
     """There are never fewer that serve than there should be, and one more at most."""
     seen: set[tuple[int, int]] = set()
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         await deploy(mesh, shapes.Leaf.options(num_replicas=3).bind("old"))
         async with ingress(mesh) as handle:
 
@@ -86,7 +94,7 @@ async def test_replicas_are_replaced_one_by_one() -> None:
 
 async def test_only_what_runs_is_left_on_disk() -> None:
     """Nothing of the deploys of before, nor of one that failed."""
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         for label in ("one", "two"):
             await deploy(mesh, shapes.Leaf.bind(label))
         with pytest.raises(DeployError):
@@ -99,7 +107,7 @@ async def test_only_what_runs_is_left_on_disk() -> None:
 
 async def test_a_deployment_that_is_gone_is_stopped() -> None:
     """And one that is new is started, all in one deploy."""
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         await deploy(mesh, shapes.Side.bind(shapes.Leaf.options(name="Before").bind()))
         await deploy(mesh, shapes.Side.bind(shapes.Leaf.options(name="After").bind()))
         status = overview(mesh)
@@ -113,7 +121,7 @@ async def test_a_deployment_that_is_gone_is_stopped() -> None:
 
 async def test_a_constructor_that_fails_touches_nothing_of_before() -> None:
     """Whichever deployment's it is; the status tells until a deploy succeeds."""
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         await deploy(mesh, redeployed.app())
         before = pids(mesh)
         broken = failing.Broken.options(name="Backend").bind("no model")
@@ -134,7 +142,7 @@ async def test_a_rollout_that_comes_to_a_halt_goes_on_serving(tmp_path: Path) ->
     """What runs by then stays, the status tells, and the next deploy replaces all of it."""
     for name in ("one", "two", "three"):
         (tmp_path / name).mkdir()
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         await deploy(mesh, redeployed.Once.bind(str(tmp_path / "one")))
         two = redeployed.Once.options(num_replicas=2).bind(str(tmp_path / "two"))
         with pytest.raises(DeployError, match="FileExistsError"):
@@ -155,20 +163,19 @@ async def _name(handle: DeploymentHandle) -> list[str]:
 
 
 async def _start_to_replace_by_what_never_runs(
-    mesh: LocalMesh, constructing: asyncio.Event
+    mesh: LocalMesh, constructing: Constructing
 ) -> asyncio.Task[None]:
     """With a constructor that does not end."""
     stuck = shapes.Stuck.options(name="Front").bind(shapes.Leaf.bind())
     task = asyncio.create_task(mesh.deploy(build_graph(stuck, app=APP), None))
-    async with asyncio.timeout(20):
-        await constructing.wait()
+    await constructing.begun.wait()
     return task
 
 
 async def test_an_interrupted_deploy_leaves_what_was_there() -> None:
     """Ctrl-C while a new constructor runs."""
-    constructing = asyncio.Event()
-    async with asyncio.timeout(60), local_mesh(lambda *_: constructing.set()) as mesh:
+    constructing = Constructing()
+    async with asyncio.timeout(120), local_mesh(constructing.on_line) as mesh:
         await deploy(mesh, redeployed.app(replicas=1))
         before = pids(mesh)
         task = await _start_to_replace_by_what_never_runs(mesh, constructing)
@@ -182,13 +189,13 @@ async def test_an_interrupted_deploy_leaves_what_was_there() -> None:
 @pytest.mark.parametrize("how", ["delete", "close"])
 async def test_an_application_can_be_stopped_while_it_is_replaced(how: str) -> None:
     """The deploy ends at once, with all processes of both versions."""
-    constructing = asyncio.Event()
-    async with asyncio.timeout(60), local_mesh(lambda *_: constructing.set()) as mesh:
+    constructing = Constructing()
+    async with asyncio.timeout(120), local_mesh(constructing.on_line) as mesh:
         await deploy(mesh, redeployed.app(replicas=1))
         task = await _start_to_replace_by_what_never_runs(mesh, constructing)
         processes = [psutil.Process(pid) for pid in pids(mesh)]
         assert len(processes) >= 3
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(18):  # a replica may take 20 to drain
             await (mesh.delete(APP) if how == "delete" else mesh.close())
             await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
@@ -200,7 +207,7 @@ async def test_an_application_can_be_stopped_while_it_is_replaced(how: str) -> N
 
 async def test_a_replica_that_is_down_is_replaced_first() -> None:
     """One that has just died does not come back as the old one."""
-    async with asyncio.timeout(60), local_mesh() as mesh:
+    async with asyncio.timeout(120), local_mesh() as mesh:
         await deploy(mesh, shapes.Leaf.options(num_replicas=2).bind("old"))
         os.kill(pids(mesh)[1], signal.SIGKILL)
         await deploy(mesh, shapes.Leaf.options(num_replicas=2).bind("new"))

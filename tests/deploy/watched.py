@@ -59,8 +59,8 @@ class Watched:
         self.cleaned += 1
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Wait for something to become true; fails the test after ten seconds."""
-        async with asyncio.timeout(10):
+        """Wait for something to become true; fails the test after half a minute."""
+        async with asyncio.timeout(30):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()

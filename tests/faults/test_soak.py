@@ -12,8 +12,8 @@ import pytest
 from benchmarks.soakreport import SoakReport
 
 ROOT = Path(__file__).parent.parent.parent
-# The whole soak may take three minutes; its end is compared with the second one.
-_SECONDS, _AT_MOST = 130, 180
+# Its end is compared with the second minute; what it takes beyond that is starts and ends.
+_SECONDS, _AT_MOST = 130, 300
 
 
 @pytest.mark.slow

@@ -41,8 +41,8 @@ async def journal(parent: DeploymentHandle) -> DeploymentHandle:
 
 
 async def _until(journal: DeploymentHandle, event: str) -> None:
-    """Wait until an event was noted; fails the test after ten seconds."""
-    await journal.options(timeout_s=10).until.remote(event)
+    """Wait until an event was noted; fails the test after half a minute."""
+    await journal.options(timeout_s=30).until.remote(event)
 
 
 async def test_cancel_reaches_the_code_that_waits(
@@ -165,13 +165,17 @@ async def test_cancelling_a_chain_reaches_every_call_of_it(
 
 
 async def test_a_deadline_cancels_every_hop(
-    parent: DeploymentHandle, worker: DeploymentHandle
+    parent: DeploymentHandle, worker: DeploymentHandle, journal: DeploymentHandle
 ) -> None:
     """Nobody works for a result that comes too late; nor can that request make more calls."""
-    tag = next(_tags)
-    with pytest.raises(DeadlineError):
-        await parent.options(timeout_s=1).wait.remote(tag)
-    await worker.options(timeout_s=10).until_cancelled.remote(tag)
+    # On a slow machine the time may be over before the last hop has begun, and has to end.
+    for seconds in (1, 5, 30):
+        tag = next(_tags)
+        with pytest.raises(DeadlineError):
+            await parent.options(timeout_s=seconds).wait.remote(tag)
+        if f"{tag} began" in await journal.all.remote():
+            break
+    await worker.options(timeout_s=30).until_cancelled.remote(tag)
 
 
 async def test_a_thread_that_runs_on_keeps_its_slot(

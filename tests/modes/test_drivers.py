@@ -94,7 +94,7 @@ def _stored() -> tuple[int, int]:
 
 def _until_stored(values: int, least: int) -> None:
     """Wait until the status says so; the replicas tell their supervisor twice a second."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while (found := _stored())[0] != values or found[1] < least:
         assert time.monotonic() < deadline, f"kept are {found}"
         threading.Event().wait(0.05)

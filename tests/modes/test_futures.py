@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
@@ -330,13 +331,16 @@ async def test_a_failure_that_somebody_keeps_holds_nobody_up(
     mode: Mode, taker: DeploymentHandle
 ) -> None:
     """Its replica hands it over as it leaves, and it is still what it was."""
-    async with asyncio.timeout(10):
-        async with run_app(app, mode=mode) as gone:
-            handles: Handles = await gone.all.remote()
-            failing = handles["maker"].fail.remote("kept")
-            ref = await failing._to_object_ref()
-            with pytest.raises(Unwell, match="kept"):
-                await handles["taker"].add.remote(ref)
+    async with AsyncExitStack() as stack:
+        gone = await stack.enter_async_context(run_app(app, mode=mode))
+        handles: Handles = await gone.all.remote()
+        failing = handles["maker"].fail.remote("kept")
+        ref = await failing._to_object_ref()
+        with pytest.raises(Unwell, match="kept"):
+            await handles["taker"].add.remote(ref)
+        # Its replica has 20 s to hand out what others need.
+        async with asyncio.timeout(15):
+            await stack.aclose()
     with pytest.raises(Unwell, match="kept"):
         await failing
 
@@ -349,7 +353,7 @@ async def test_what_is_left_in_a_mesh_that_is_gone_is_lost(taker: DeploymentHand
         assert await handles["taker"].size.remote(large) == LARGE
         ref = await large._to_object_ref()
     calls = await taker.count.remote()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         with pytest.raises(ObjectLostError, match="Taker was not called: .*Maker.* is lost"):
             await taker.size.remote(ref)
         assert await taker.count.remote() == calls
@@ -365,7 +369,7 @@ async def test_what_is_left_in_a_mesh_that_is_gone_is_lost(taker: DeploymentHand
 
 async def test_a_replica_that_dies_takes_its_values_along() -> None:
     """Whoever waits for them is told so within seconds, and both deployments are named."""
-    async with run_app(app, mode="processes") as front, asyncio.timeout(20):
+    async with run_app(app, mode="processes") as front, asyncio.timeout(25):
         handles: Handles = await front.all.remote()
         maker, taker = handles["maker"], handles["taker"]
         kept = maker.block.remote(LARGE)
@@ -378,7 +382,8 @@ async def test_a_replica_that_dies_takes_its_values_along() -> None:
             await waiting
         with pytest.raises(ObjectLostError, match="Taker was not called: .*Maker"):
             await taker.size.remote(kept)
+        # Who asks late may be told so by the replica that is in its place by then.
         for lost in (nested, kept):
-            with pytest.raises(ObjectLostError, match="Maker.* is lost"):
+            with pytest.raises(ObjectLostError, match="Maker.* is (lost|not there)"):
                 await lost
         assert await taker.add.remote(1, maker.add.remote(1)) == 2

@@ -67,9 +67,13 @@ def _is_occupied(replica: Replica) -> bool:
 
 
 async def _nothing_is_left(mesh: Mesh) -> None:
-    # An exception's traceback and the frame that caught it hold each other, and a response.
-    gc.collect()
-    await until(lambda: not any(map(_is_occupied, mesh.replicas)))
+    def is_empty() -> bool:
+        # An exception's traceback and the frame that caught it hold each other, and a response:
+        # also in calls that end meanwhile.
+        gc.collect()
+        return not any(map(_is_occupied, mesh.replicas))
+
+    await until(is_empty)
     assert not any(len(each.results) or len(each.uploads) for each in mesh.replicas)
 
 

@@ -193,7 +193,7 @@ async def _replace(maker: DeploymentHandle) -> None:
     """Stop the replica in good order, and wait for its successor."""
     left = await maker.process.remote()
     os.kill(left, signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await _process(maker) == left:
             pass
 

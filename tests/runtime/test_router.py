@@ -416,6 +416,7 @@ async def test_no_replica_within_patience_is_an_error_that_says_why() -> None:
 
 async def test_patience_begins_anew_after_a_replica_served() -> None:
     """A quiet hour before a call is not held against it."""
+    # Much longer than this process stands still between its last look and the call.
     async with routing("a", patience=0.5) as setup:
         setup.replicas.found.clear()
         setup.replicas.peers["a"].lose()

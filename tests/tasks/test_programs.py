@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -36,16 +37,20 @@ print("ready", len(ready), len(waiting))
 """
 
 
+# Lines of the log, in the same pipe: of replicas, and of constructors that take long.
+_OF_A_SLOW_MACHINE = re.compile(r"^(\[[\w-]+#\d+\]|still waiting for) .*\n", re.MULTILINE)
+
+
 def _run(tmp_path: Path, code: str, **environment: str) -> str:
     """What a program prints; it must end well."""
     (tmp_path / "program.py").write_text(code)
     lines = "".join(f"os.environ[{k!r}] = {v!r}\n" for k, v in environment.items())
     (tmp_path / "main.py").write_text(f"import os\n{lines}{code}")
     with start("main.py", cwd=tmp_path) as program:
-        status = program.wait()
+        status = program.wait(120)
         assert status == 0, program.output
-        assert_gone(program.processes(), within=5)
-        return program.output
+        assert_gone(program.processes(), within=20)
+        return _OF_A_SLOW_MACHINE.sub("", program.output)
 
 
 def test_a_program_with_tasks_only(tmp_path: Path) -> None:
@@ -182,18 +187,20 @@ said.append(meshgen.get(fragile.ping.remote()))
 refs = [fragile.exit.remote(), fragile.ping.remote()]
 for ref in refs:
     try:
-        meshgen.get(ref, timeout=15)
+        meshgen.get(ref, timeout=60)
     except ActorDiedError as exc:
         said.append(f"lost {exc}")
+# The process that comes next is there, however long that takes: it knows of no such actor.
+meshgen.get(Fragile.remote().ping.remote(), timeout=60)
 try:
-    meshgen.get(fragile.ping.remote(), timeout=15)
+    meshgen.get(fragile.ping.remote(), timeout=60)
 except ActorDiedError as exc:
     said.append(f"later {exc}")
 try:
     meshgen.get_actor("glass")
 except ValueError:
     said.append("its name is free")
-said.append(meshgen.get(Fragile.options(name="glass").remote().ping.remote(), timeout=15))
+said.append(meshgen.get(Fragile.options(name="glass").remote().ping.remote(), timeout=60))
 print("\\n".join(said) + "\\n", end="")
 """
 

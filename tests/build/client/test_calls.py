@@ -180,15 +180,17 @@ def test_metadata_and_token_travel(service: Service) -> None:
     """With names in lower case, as HTTP/2 has them."""
     with service.client(token="secret") as client:
         client.echo.nothing(metadata={"X-Request-Id": "7"})
-    seen = service.seen[-1]
-    assert (seen["authorization"], seen["x-request-id"]) == ("Bearer secret", "7")
+    # A call that was given up before may have come after this one.
+    (seen,) = [each for each in service.seen if each.get("x-request-id") == "7"]
+    assert seen["authorization"] == "Bearer secret"
 
 
 async def test_the_async_client_has_the_same_methods(service: Service) -> None:
     """Unary calls are awaited, streams iterated over."""
     async with service.package.AsyncParrotClient(service.target, token="t") as client:
-        assert await client.front(name="Dora", metadata={"k": "v"}) == "Hello Dora"
-        assert service.seen[-1]["authorization"] == "Bearer t"
+        assert await client.front(name="Dora", metadata={"own": "1"}) == "Hello Dora"
+        (seen,) = [each for each in service.seen if each.get("own") == "1"]
+        assert seen["authorization"] == "Bearer t"
         assert [item.name async for item in client.echo.count(3)] == ["0", "1", "2"]
         async with client.echo.count(10**9) as items:
             assert (await anext(items)).name == "0"
