@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import queue
 import re
-import secrets
 import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -126,18 +124,6 @@ def start(*arguments: str | Path, cwd: Path) -> Iterator[Program]:
         yield program
     finally:
         program.close()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports for programs to bind later: below those that the kernel gives to whoever connects, so
-    that nobody else gets one by chance meanwhile."""
-    given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
-    found: set[int] = set()
-    while len(found) < count:
-        port = secrets.choice(range(10_000, max(20_000, int(given[0]))))
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.add(port)
-    return list(found)
 
 
 def assert_gone(processes: Sequence[psutil.Process], within: float) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import free_ports
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(

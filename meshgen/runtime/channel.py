@@ -19,6 +19,7 @@ from meshgen.errors import (
     RequestCancelledError,
 )
 from meshgen.runtime.certificates import CertificateSource
+from meshgen.runtime.poller import free_poller
 
 # A peer that does not answer a ping of HTTP/2 is taken for dead: one that is stopped, or cut off
 # without a word, is found within the sum of both. gRPC's own threads answer, so code that blocks a
@@ -70,6 +71,14 @@ def open_channel(
     address: str, service: str, certificates: CertificateSource | None
 ) -> grpc.aio.Channel:
     """A channel to one replica; with certificates it must prove to be `service`."""
+    channel = _open_channel(address, service, certificates)
+    free_poller()
+    return channel
+
+
+def _open_channel(
+    address: str, service: str, certificates: CertificateSource | None
+) -> grpc.aio.Channel:
     if certificates is None:
         return grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
     own = certificates.current()

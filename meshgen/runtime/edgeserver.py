@@ -14,6 +14,7 @@ from meshgen.runtime.caller import MeshCaller
 from meshgen.runtime.edge import Edge
 from meshgen.runtime.edgedescriptors import Descriptors
 from meshgen.runtime.edgehealth import EdgeHealth
+from meshgen.runtime.poller import free_poller
 from meshgen.runtime.protection import UNGUARDED, Protection
 from meshgen.runtime.reflection import reflection_handlers
 from meshgen.runtime.rpcguard import GuardedHandlers
@@ -63,6 +64,7 @@ async def serving_edge(
     server.add_generic_rpc_handlers(handlers)
     edge = EdgeServer(server, health, _bind(server, host, port, protection.tls))
     await server.start()
+    free_poller()
     try:
         yield edge
     finally:

@@ -21,6 +21,7 @@ from meshgen.runtime.channel import SERVER_OPTIONS
 from meshgen.runtime.clientstatus import PUSHBACK
 from meshgen.runtime.gate import OPEN, Gate
 from meshgen.runtime.host import answer_stream, is_cancelled
+from meshgen.runtime.poller import free_poller
 from meshgen.runtime.pump import ItemPump
 from meshgen.runtime.replica import Replica
 from meshgen.runtime.typedserver import TypedHandlers
@@ -204,6 +205,7 @@ async def serving(
     else:
         port = server.add_secure_port(listen, server_credentials(certificates))
     await server.start()
+    free_poller()
     bound = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
     replica.store.address = _seen_by_others(bound)
     try:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import secrets
-import socket
 import subprocess
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import httpx
 
 from meshgen.build.loader import load_target
 from meshgen.build.project import build_project
+from tests.ports import free_ports
 
 
 class ComposeError(Exception):
@@ -89,16 +87,3 @@ def run(*command: str, cwd: Path | None = None, timeout: float = 300) -> str:
     if ran.returncode != 0:
         raise ComposeError(f"{' '.join(command)} exited {ran.returncode}:\n{ran.stderr[-4000:]}")
     return ran.stdout
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing serves at. None of those that the system gives to whoever asks for any:
-    another process might be given it while images are built."""
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    found: list[int] = []
-    for port in random.sample(range(lowest // 2, lowest), k=100):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise OSError(f"no {count} of 100 ports below {lowest} are free")

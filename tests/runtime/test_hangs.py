@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
+import grpc.aio
 import pytest
 
+from meshgen.runtime.channel import CLIENT_OPTIONS
+from meshgen.runtime.link import SERVICE
 from meshgen.runtime.server import serving
+from meshgen.runtime.session import CallerSession
+from meshgen.v1 import mesh_pb2 as pb
 from tests.runtime.hanging import Answer, Child, Hanging, call, child, connected, peer_at
-from tests.runtime.replicas import lone_replica, short_folder, until
+from tests.runtime.replicas import lone_replica, short_folder, spec_of, until
 
 # What the mesh promises; pings of HTTP/2 take four of them.
 FOUND_SECONDS = 5.0
@@ -56,6 +62,37 @@ async def test_a_replica_whose_loop_is_blocked_is_busy_and_not_dead(method: str)
         pids = {await each.value() for each in others}
         assert len(pids) == 1 and "lost" not in pids
         await peer.close()
+
+
+@pytest.mark.slow
+async def test_a_blocked_loop_with_many_links_is_not_dead_either() -> None:
+    """Each of them has something to tell it meanwhile."""
+    with short_folder() as folder, child("serve", f"unix:{folder}/0.sock") as replica:
+        peer = await connected(replica.said)
+        async with grpc.aio.insecure_channel(replica.said, options=CLIENT_OPTIONS) as channel:
+            links = [await _greeted(channel) for _ in range(400)]
+            blocking = call(peer, "sleep", 1.4 * FOUND_SECONDS)
+            await asyncio.sleep(0.5)
+            ping = pb.LinkRequest(frames=[pb.Frame(kind=pb.FRAME_KIND_PING, id=1)])
+            for link in links:
+                await link.write(ping)
+            assert await blocking.value() == "slept"
+            for link in links:
+                (pong,) = (await link.read()).frames
+                assert pong.kind == pb.FRAME_KIND_PONG
+        await peer.close()
+
+
+async def _greeted(channel: grpc.aio.Channel) -> Any:
+    """A link to a replica of `Hanging`, made by hand."""
+    link = channel.stream_stream(
+        SERVICE + "Link", pb.LinkRequest.SerializeToString, pb.LinkResponse.FromString
+    )()
+    session = CallerSession()
+    session.hello(spec_of(Hanging).stub.id, "test")
+    await link.write(session.outbox.take())
+    await link.read()
+    return link
 
 
 @pytest.mark.slow
