@@ -174,7 +174,7 @@ class LinkHost:
         outcome: Payload | BaseException
         borrowed = lent(references) if references else ()
         try:
-            outcome = await self._replica.call(invocation, references)
+            outcome = await self._replica.code.call(invocation, references)
             if outcome.references:
                 await passable(outcome.references)
         except BaseException as exc:  # user code: SystemExit too is an error to its caller
@@ -226,7 +226,7 @@ class LinkHost:
         self, call_id: int, invocation: pb.Invocation, references: Sequence[Passed] = ()
     ) -> None:
         """Answer with the items that are ready first; keep the rest for the caller to read on."""
-        pump = ItemPump(self._replica.stream(invocation, references))
+        pump = ItemPump(self._replica.code.stream(invocation, references))
         pump.start()
         try:
             items = await pump.next()

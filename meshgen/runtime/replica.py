@@ -1,48 +1,41 @@
-"""One replica: which calls it takes, what becomes of them, and how it leaves."""
+"""One replica: which calls it takes, and how it leaves."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from weakref import ref
 
 from meshgen.arguments import unpack
-from meshgen.errors import ObjectLostError, SerializationError
+from meshgen.errors import ObjectLostError
 from meshgen.objectref import Passed
 from meshgen.runtime import codec, frames
-from meshgen.runtime.arrivedstream import end_streams
 from meshgen.runtime.bulk import PayloadStore
 from meshgen.runtime.heldvalue import HeldValue
 from meshgen.runtime.holds import Holds
 from meshgen.runtime.host_id import this_host
-from meshgen.runtime.httpmessage import HTTP_METHOD
 from meshgen.runtime.instance import Instance
-from meshgen.runtime.madecalls import end_calls, end_stream
 from meshgen.runtime.occupancy import Occupancy
 from meshgen.runtime.openstreams import OpenStreams
 from meshgen.runtime.store import ReplicaStore
+from meshgen.runtime.usercode import UserCode
 from meshgen.runtime.values import ValueStore
 from meshgen.serve.context import (
     ReplicaContext,
     current_replica,
-    current_request,
     scoped_caller,
     scoped_store,
 )
 from meshgen.serve.handle import DeploymentHandle
 from meshgen.spec import ServiceSpec
 from meshgen.stub import DeploymentStub
-from meshgen.types import Caller, DeploymentID, Payload, RequestContext
+from meshgen.types import Caller, DeploymentID, Payload
 from meshgen.v1 import mesh_pb2 as pb
-
-if TYPE_CHECKING:
-    from meshgen.runtime.typedmethods import TypedMethods
 
 logger = logging.getLogger("meshgen")
 
@@ -80,7 +73,8 @@ class Replica:
         self._phase = pb.REPLICA_PHASE_STARTING
         self._watchers: set[Callable[[pb.State], None]] = set()
         self._instance: Instance | None = None
-        self._target: Callable[..., Any] | None = None
+        # Set when the user's object is there.
+        self.code: UserCode
         # Where a build keeps the numbers of the typed RPCs' messages.
         self.lock_file: Path | None = None
         self._context = ReplicaContext(
@@ -113,11 +107,12 @@ class Replica:
         def handle_of(name: str) -> DeploymentHandle:
             return DeploymentHandle(find(DeploymentID(self.stub.id.app, name)), caller=self._caller)
 
-        self._target = target = self.spec.target.load()
+        target = self.spec.target.load()
         args, kwargs = unpack(self.spec.arguments, handle_of)
-        self._instance = await Instance.construct(self.spec, target, args, kwargs)
-        self._instance.threads.on_abandoned = self.occupancy.hold_for
-        self._context = replace(self._context, servable_object=self._instance.target)
+        self._instance = instance = await Instance.construct(self.spec, target, args, kwargs)
+        instance.threads.on_abandoned = self.occupancy.hold_for
+        self.code = UserCode(self.spec, instance, target, self.uploads, self.lock_file)
+        self._context = replace(self._context, servable_object=instance.target)
         self._set_phase(pb.REPLICA_PHASE_SERVING)
 
     async def check_health(self) -> None:
@@ -189,119 +184,6 @@ class Replica:
     async def hold(self, lent: Iterable[ref[HeldValue]]) -> None:
         """Keep what a call has left behind of the values that came as its references."""
         await self._caller.holds.hold(lent)
-
-    async def call(self, invocation: pb.Invocation, references: Sequence[Passed] = ()) -> Payload:
-        """Run a unary call that has a slot; its result pickled.
-
-        Raises:
-            BaseException: Whatever the user's method raises.
-        """
-        if invocation.typed:
-            request = frames.read_context(invocation.context, self.stub.id.app)
-            message = self._payload(invocation.arguments).pickle
-            return Payload(await self.typed.call(invocation.method, message, request))
-        request, name, args, kwargs = self._open(invocation, references)
-        assert self._instance is not None
-        method = self._instance.async_method(name)
-        try:
-            if method is None:
-                return codec.encode(await self._instance.call(name, args, kwargs))
-            # The common case, without the layers that the others need.
-            return codec.encode(self._instance.unary(name, await method(*args, **kwargs)))
-        finally:
-            if request.calls:
-                end_calls(request.calls)
-
-    async def stream(
-        self, invocation: pb.Invocation, references: Sequence[Passed] = ()
-    ) -> AsyncIterator[Payload]:
-        """Run a streaming call that has a slot; its items pickled one by one.
-
-        Raises:
-            BaseException: Whatever the user's generator raises.
-        """
-        if invocation.typed:
-            async with aclosing(self._stream_messages(invocation)) as messages:
-                async for each in messages:
-                    yield each
-            return
-        request, method, args, kwargs = self._open(invocation, references)
-        assert self._instance is not None
-        items: AsyncIterator[Any] | None = None
-        try:
-            if method == HTTP_METHOD:
-                items = self._answer_http(args[0])
-            else:
-                items = await self._instance.iterate(method, args, kwargs)
-            async for item in items:
-                payload = codec.encode(item)
-                if payload.references:
-                    raise SerializationError(
-                        f"{self.stub.id}.{method} yielded something with a response in it: "
-                        "await it and yield the value"
-                    )
-                yield payload
-        finally:
-            try:
-                await end_stream(items, request)
-            finally:
-                if references:
-                    end_streams(references)
-
-    async def _answer_http(self, request: Any) -> AsyncIterator[Any]:
-        # Only an ingress that HTTP reaches pays for importing Starlette.
-        from meshgen.runtime.http import answer
-
-        assert self._instance is not None
-        instance = self._instance
-        stub = self.stub.method("__call__")
-        takes_request = stub.parameters is None or len(stub.parameters) > 0
-
-        async def call(*args: Any) -> Any:
-            return await instance.run("__call__", args, {})
-
-        try:
-            async with aclosing(answer(call, takes_request, request)) as parts:
-                async for part in parts:
-                    yield part
-        except Exception as exc:
-            # The client is told nothing of it but the request's id.
-            context, text = current_request.get(), codec.format_user_traceback(exc)
-            logger.error("request %s failed:\n%s", context and context.request_id, text)
-            raise
-
-    def _open(
-        self, invocation: pb.Invocation, references: Sequence[Passed]
-    ) -> tuple[RequestContext, str, Any, Any]:
-        """Enter the request's context and unpickle its arguments."""
-        request = frames.read_context(invocation.context, self.stub.id.app)
-        current_request.set(request)
-        payload = self._payload(invocation.arguments)
-        if references:
-            payload.references = references
-        args, kwargs = codec.decode(payload)
-        return request, invocation.method, args, kwargs
-
-    def _payload(self, message: pb.Payload) -> Payload:
-        """Arguments that came inline, or were uploaded before."""
-        if message.payload_id:
-            return self.uploads.take(message.payload_id)
-        return frames.read_payload(message)
-
-    @cached_property
-    def typed(self) -> TypedMethods:
-        """The typed RPCs; read from the hints by the first call of one."""
-        from meshgen.runtime.typedmethods import open_typed
-
-        assert self._instance is not None and self._target is not None
-        return open_typed(self.spec, self._target, self._instance, self.lock_file)
-
-    async def _stream_messages(self, invocation: pb.Invocation) -> AsyncGenerator[Payload, None]:
-        request = frames.read_context(invocation.context, self.stub.id.app)
-        message = self._payload(invocation.arguments).pickle
-        async with aclosing(self.typed.stream(invocation.method, message, request)) as items:
-            async for item in items:
-                yield Payload(item)
 
     def outgoing(self, payload: Payload) -> pb.Payload:
         """A result as it travels by itself: inline, or kept here under an id to fetch it by."""

@@ -52,7 +52,7 @@ class MeshServicer:
         self._replica.enter_context()
         await self.admit(context)
         try:
-            payload = await self._replica.call(request.invocation)
+            payload = await self._replica.code.call(request.invocation)
         except BaseException as exc:  # user code: SystemExit too is an error to its caller
             if is_cancelled(exc):
                 raise
@@ -78,7 +78,7 @@ class MeshServicer:
                 await context.abort(grpc.StatusCode.NOT_FOUND, str(exc))
         self._replica.enter_context()
         await self.admit(context)
-        pump = ItemPump(self._replica.stream(request.invocation))
+        pump = ItemPump(self._replica.code.stream(request.invocation))
         pump.start()
         return pump
 

@@ -40,7 +40,7 @@ class TypedHandlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has n
         found = self._handlers.get(path)
         if found is not None or not path.startswith(self._prefix):
             return found
-        converter = self._replica.typed.by_path.get(path)
+        converter = self._replica.code.typed.by_path.get(path)
         if converter is None:
             return None
         if converter.streams:
@@ -56,7 +56,7 @@ class TypedHandlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has n
         await self._admit(context)
         request = read_request(context, replica.stub.id.app, is_served=True)
         try:
-            return await replica.typed.call(method, message, request)
+            return await replica.code.typed.call(method, message, request)
         except BaseException as exc:  # noqa: B036 - user code: SystemExit too is an error to its caller
             await abort(context, exc, request.request_id)
             raise  # which that did, if with another error
@@ -69,7 +69,7 @@ class TypedHandlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has n
         await self._admit(context)
         request = read_request(context, replica.stub.id.app, is_served=True)
         try:
-            async with aclosing(replica.typed.stream(method, message, request)) as items:
+            async with aclosing(replica.code.typed.stream(method, message, request)) as items:
                 async for item in items:
                     yield item
         except GeneratorExit:

@@ -198,7 +198,7 @@ async def test_items_that_were_not_fetched_go_with_their_stream() -> None:
     """Its reader is gone, and will not come for them."""
     async with lone_replica(Worker) as replica:
         assert replica.occupancy.admit()
-        pump = ItemPump(replica.stream(request(1, "items", 50, INLINE_LIMIT + 1).invocation))
+        pump = ItemPump(replica.code.stream(request(1, "items", 50, INLINE_LIMIT + 1).invocation))
         pump.start()
         messages = answer_stream(replica, pump)
         message = await anext(messages)

@@ -211,7 +211,7 @@ async def test_the_numbers_are_those_of_the_build(tmp_path: Path) -> None:
     shape = typed_deployment(Shop, DeploymentID("default", "Shop"), lock).converters()["plain"]
     assert shape.request_class.DESCRIPTOR.fields_by_name["x"].number == 7
     async with shop() as client:
-        client.replica.lock_file = tmp_path / "meshgen.lock.json"
+        client.replica.code.lock_file = tmp_path / "meshgen.lock.json"
         rpc = client.channel.unary_unary(shape.path)
         answer = await rpc(shape.request((41,)).SerializeToString())
         assert shape.result(shape.response_class.FromString(answer)) == 42
