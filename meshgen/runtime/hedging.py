@@ -32,7 +32,11 @@ class Hedge:
         """The call has left for a replica."""
         self._is_alone = False
         self.wait_no_longer()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._send_copy, peer)
+        self._wait(peer, seconds)
+
+    def _wait(self, peer: Peer, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(seconds, self._send_copy, peer, seconds)
 
     def wait_no_longer(self) -> None:
         """The call is not where it was: no copy is sent for it."""
@@ -57,14 +61,17 @@ class Hedge:
         self._is_alone = self._copy is not None
         return self._is_alone
 
-    def _send_copy(self, first: Peer) -> None:
+    def _send_copy(self, first: Peer, seconds: float) -> None:
         call, repeater = self._call, self._call.repeater
         if repeater is None or self._copy is not None or not call.is_repeatable():
             return
         if not all(map(is_ready, call.arguments.references)):
             return
         peer = repeater.second(first)
-        if peer is not None:
+        if peer is None:
+            # Others may have room, or be there, by then.
+            self._wait(first, seconds)
+        else:
             self._copy = SecondCopy(call, self)
             self._copy.launch(peer)
 

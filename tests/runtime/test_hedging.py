@@ -207,6 +207,17 @@ async def test_there_is_no_copy_where_there_is_no_other_replica() -> None:
         assert await reply == "alone"
 
 
+async def test_a_replica_that_is_there_later_gets_the_copy() -> None:
+    """The call still takes long."""
+    async with routing("a") as setup:
+        reply = setup.call(policy=SOON)
+        await _its_time_is_over()
+        other = await setup.replicas.serve("b")
+        await until(lambda: other.in_flight > 0)
+        other.answer(other.take_one(), "copy")
+        assert await reply == "copy"
+
+
 async def test_copies_are_paid_from_the_budget_of_lost_calls() -> None:
     """A mesh that is slow as a whole does not get twice the load."""
     async with routing("a", "b") as setup:
