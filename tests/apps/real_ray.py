@@ -483,15 +483,23 @@ async def main() -> None:
 
 
 def start_ray() -> None:
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        object_store_memory=100_000_000,
-        log_to_driver=False,
-        logging_level="ERROR",
-        _node_ip_address="127.0.0.1",
-        _temp_dir=tempfile.gettempdir(),
-    )
+    """Ray gives its own processes half a minute: on a busy machine that may take another try."""
+    for left in (2, 1, 0):
+        try:
+            ray.init(
+                num_cpus=2,
+                include_dashboard=False,
+                object_store_memory=100_000_000,
+                log_to_driver=False,
+                logging_level="ERROR",
+                _node_ip_address="127.0.0.1",
+                _temp_dir=tempfile.gettempdir(),
+            )
+            return
+        except Exception:
+            ray.shutdown()
+            if not left:
+                raise
 
 
 if __name__ == "__main__":
