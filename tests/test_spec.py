@@ -39,11 +39,6 @@ class Plain:
 _D: serve.Deployment[..., Any] = serve.deployment(Plain, name="Cart")
 
 
-def _through_files(spec: ServiceSpec, folder: Path) -> ServiceSpec:
-    write_service(spec, folder)
-    return read_service(folder)
-
-
 def _single(app: serve.Application) -> ServiceSpec:
     return service_specs(build_graph(app))[-1]
 
@@ -76,7 +71,8 @@ def test_a_class_in_a_function_travels_by_value(tmp_path: Path) -> None:
     spec = _single(serve.deployment(Local).bind())
     assert spec.target.path is None
     assert set(service_files(spec)) == {"service.json", "target.pkl"}
-    loaded = _through_files(spec, tmp_path).target.load()
+    write_service(spec, tmp_path)
+    loaded = read_service(tmp_path).target.load()
     assert loaded().greet("Dora") == "hello Dora"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pickle
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, NoReturn
 
@@ -18,19 +18,20 @@ from starlette.types import Message
 
 from meshgen.items import ItemBuffer
 from meshgen.listener import bind
-from meshgen.reply import Kept, Reply
+from meshgen.reply import Reply
 from meshgen.runtime.http import answer
 from meshgen.runtime.httpmessage import HTTP_METHOD
 from meshgen.runtime.httpserver import make_server
 from meshgen.runtime.webgateway import make_app
 from meshgen.spec import AppSpec, MeshSpec
 from meshgen.stub import DeploymentStub
-from meshgen.types import CallPolicy, DeploymentID, Payload, RequestContext, Token
+from meshgen.types import CallPolicy, DeploymentID, Payload, RequestContext
+from tests.callers import KeepsNothing
 
 Code = Callable[..., Any]
 
 
-class InMemoryMesh:
+class InMemoryMesh(KeepsNothing):
     """Carries HTTP calls to functions of this process; `contexts` are those of the calls made."""
 
     def __init__(self, apps: Mapping[str, Code]) -> None:
@@ -97,22 +98,6 @@ class InMemoryMesh:
     ) -> None:
         """The gateway makes no unary calls."""
         raise AssertionError("the gateway streams")
-
-    def borrow(self, token: Token) -> Kept:
-        """Never asked for here."""
-        raise AssertionError("the gateway passes no values on")
-
-    def put(self, value: Any, reply: Reply) -> None:
-        """Never asked for here."""
-        raise AssertionError("the gateway passes no values on")
-
-    def put_later(self, make: Callable[[], Coroutine[Any, Any, Any]], reply: Reply) -> None:
-        """Never asked for here."""
-        raise AssertionError("the gateway passes no values on")
-
-    async def replica_ids(self, stub: DeploymentStub) -> list[str]:
-        """Never asked for here."""
-        raise AssertionError("the gateway looks for no replicas")
 
     def find(self, target: DeploymentID) -> DeploymentStub:
         """Of the mesh."""

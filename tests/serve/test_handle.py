@@ -7,7 +7,7 @@ import math
 import pickle
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ from meshgen.errors import (
     UnknownMethodError,
 )
 from meshgen.items import ItemBuffer
-from meshgen.reply import Kept, Reply
+from meshgen.reply import Reply
 from meshgen.serve.context import current_request, scoped_caller
 from meshgen.serve.handle import (
     DeploymentHandle,
@@ -33,7 +33,8 @@ from meshgen.serve.handle import (
     DeploymentResponseGenerator,
 )
 from meshgen.stub import DeploymentStub, method_stubs
-from meshgen.types import CallPolicy, DeploymentID, Payload, RequestContext, Token
+from meshgen.types import CallPolicy, DeploymentID, Payload, RequestContext
+from tests.callers import KeepsNothing
 
 
 class Cart:
@@ -54,7 +55,7 @@ class Cart:
     def _internal(self) -> None: ...
 
 
-class InMemoryCaller:
+class InMemoryCaller(KeepsNothing):
     """Runs calls here and now on one object, and remembers what it was asked."""
 
     def __init__(self, target: Any) -> None:
@@ -100,22 +101,6 @@ class InMemoryCaller:
         self.calls.append((method, args, kwargs))
         self.contexts.append(context)
         return getattr(self.target, method)(*args, **kwargs)
-
-    def borrow(self, token: Token) -> Kept:
-        """Never asked for here."""
-        raise AssertionError("this caller keeps no values")
-
-    def put(self, value: Any, reply: Reply) -> None:
-        """Never asked for here."""
-        raise AssertionError("this caller keeps no values")
-
-    def put_later(self, make: Callable[[], Coroutine[Any, Any, Any]], reply: Reply) -> None:
-        """Never asked for here."""
-        raise AssertionError("this caller keeps no values")
-
-    async def replica_ids(self, stub: DeploymentStub) -> list[str]:
-        """Never asked for here."""
-        raise AssertionError("this caller has no replicas")
 
     def find(self, target: DeploymentID) -> DeploymentStub:
         """Refuse: this caller knows its one deployment only."""
