@@ -77,6 +77,9 @@ def _enters(root: Path, folder: Path, without: set[Path]) -> bool:
         return False
     if folder.name.endswith(".egg-info") or folder == root / "certs":
         return False
+    # A virtual environment, whatever its name.
+    if (folder / "pyvenv.cfg").is_file():
+        return False
     # Another mesh that was built into this source folder.
     return not ((folder / "mesh.json").is_file() and (folder / "compose.yaml").is_file())
 

@@ -19,6 +19,7 @@ def test_code_and_data_are_copied_and_private_things_never(tmp_path: Path) -> No
     """Repositories, environments, caches, keys and other meshes stay where they are."""
     _tree(tmp_path, "app.py", "lib/words.txt", "lib/certs/__init__.py")
     _tree(tmp_path, ".git/config", ".venv/x", "lib/__pycache__/y.pyc", "certs/ca.pem", ".env")
+    _tree(tmp_path, "my-env/pyvenv.cfg", "my-env/lib/site-packages/flask.py")
     _tree(tmp_path, "lib/server.key", "lib/id_rsa", "mine/mesh.json", "mine/compose.yaml", "out/z")
     found = source_files(tmp_path, without=[tmp_path / "out"])
     assert [*found] == ["app.py", "lib/certs/__init__.py", "lib/words.txt"]
